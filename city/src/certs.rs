@@ -1,0 +1,1 @@
+//! Making the City's certificate authority and its certificates.

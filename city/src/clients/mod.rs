@@ -1,0 +1,1 @@
+//! The clients that lessons use on a host: gRPC, raw bytes, WebSocket.

@@ -1,0 +1,1 @@
+//! Lessons: their text, parsed; its commands, run; what they print, compared.

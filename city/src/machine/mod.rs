@@ -1,0 +1,1 @@
+//! The machine around the City: what building needs, and what may be wrong with it.

@@ -1,0 +1,1 @@
+//! What the hosts of the City serve, the journal of what they received, and the faults they are told to show.

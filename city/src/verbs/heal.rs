@@ -1,0 +1,12 @@
+//! `city heal`: undo every `break`.
+
+use std::process::ExitCode;
+
+use crate::trouble::{Result, Trouble};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> Result<ExitCode> {
+    Err(Trouble::new("`city heal` is not built yet"))
+}

@@ -1,0 +1,37 @@
+//! One file a verb: its arguments, and what it does with them.
+
+pub mod bench;
+pub mod break_host;
+pub mod certs;
+pub mod dev_check;
+pub mod dns;
+pub mod doctor;
+pub mod down;
+pub mod exec;
+pub mod forward;
+pub mod grpc;
+pub mod heal;
+pub mod journal;
+pub mod keeper;
+pub mod list;
+pub mod pause;
+pub mod plug;
+pub mod raw;
+pub mod run;
+pub mod run_example;
+pub mod service;
+pub mod setup;
+pub mod shell;
+pub mod stand_in;
+pub mod start;
+pub mod status;
+pub mod stop;
+pub mod sync;
+pub mod test;
+pub mod unpause;
+pub mod unplug;
+pub mod up;
+pub mod verify;
+pub mod wait_for;
+pub mod watch;
+pub mod ws;

@@ -1,0 +1,12 @@
+//! `city ws`: talk to a WebSocket server (run it on a host of the City).
+
+use std::process::ExitCode;
+
+use crate::trouble::{Result, Trouble};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> Result<ExitCode> {
+    Err(Trouble::new("`city ws` is not built yet"))
+}

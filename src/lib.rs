@@ -1,0 +1,1 @@
+//! Pingora City: the library that the course leads to.
