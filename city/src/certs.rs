@@ -1,1 +1,0 @@
-//! Making the City's certificate authority and its certificates.
