@@ -66,8 +66,11 @@ pub fn parse(content: &str, file: &str, first: usize) -> Result<Vec<Shown>> {
     while let Some((text, line)) = lines.next() {
         let Some(prompted) = prompted(text, file, line)? else {
             let Some(command) = commands.last_mut() else {
-                return Err(Trouble::new(format!("{}: a console block must begin with a prompt", place(file, line)))
-                    .remedy("begin it with dev$, client1$, client2$ or host$, or call the block ```text"));
+                return Err(Trouble::new(format!(
+                    "{}: a console block must begin with a prompt",
+                    place(file, line)
+                ))
+                .remedy("begin it with dev$, client1$, client2$ or host$, or call the block ```text"));
             };
             if let Some(status) = text.strip_prefix("? ") {
                 set_status(command, status, file, line)?;
@@ -81,8 +84,11 @@ pub fn parse(content: &str, file: &str, first: usize) -> Result<Vec<Shown>> {
         let mut last = line;
         while command.ends_with('\\') {
             let Some((more, line)) = lines.next() else {
-                return Err(Trouble::new(format!("{}: the command ends in \\ and nothing follows", place(file, line)))
-                    .remedy("remove the \\, or add the line that belongs to it"));
+                return Err(Trouble::new(format!(
+                    "{}: the command ends in \\ and nothing follows",
+                    place(file, line)
+                ))
+                .remedy("remove the \\, or add the line that belongs to it"));
             };
             command = format!("{command}\n{more}");
             last = line;
@@ -131,8 +137,10 @@ fn prompted(text: &str, file: &str, line: usize) -> Result<Option<(Place, String
 fn set_status(command: &mut Shown, status: &str, file: &str, line: usize) -> Result {
     let here = place(file, line);
     if command.background || !command.output.is_empty() {
-        return Err(Trouble::new(format!("{here}: '? {status}' must stand right after a foreground command"))
-            .remedy("move it up, above the output"));
+        return Err(Trouble::new(format!(
+            "{here}: '? {status}' must stand right after a foreground command"
+        ))
+        .remedy("move it up, above the output"));
     }
     command.status = status.trim().parse().map_err(|_| {
         Trouble::new(format!("{here}: '? {status}' is no exit status")).remedy("write a number, such as ? 7")
@@ -190,7 +198,9 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_line() {
         assert!(trouble("hello").starts_with("lessons/09_x.md:40: a console block must begin with a prompt"));
-        assert!(trouble("dev$ a\nclinet1$ b").contains(":41: unknown prompt clinet1$; did you mean client1$?"));
+        assert!(
+            trouble("dev$ a\nclinet1$ b").contains(":41: unknown prompt clinet1$; did you mean client1$?")
+        );
         assert!(trouble("dev$ a\nout\n? 3").contains(":42: '? 3' must stand right after"));
         assert!(trouble("dev$ a\n? x").contains("no exit status"));
         assert!(trouble("dev$ a \\").contains(":40: the command ends in \\"));

@@ -14,6 +14,9 @@
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod compare;
 pub mod console;
 pub mod header;
+pub mod interrupt;
+pub mod process;
 pub mod text;

@@ -87,7 +87,8 @@ impl Lesson {
     /// Reads the lesson of this name.
     pub fn read(repository: &Path, name: &str) -> Result<Lesson> {
         let file = format!("lessons/{name}.md");
-        let markdown = fs::read_to_string(repository.join(&file)).or_trouble(|| format!("cannot read {file}"))?;
+        let markdown =
+            fs::read_to_string(repository.join(&file)).or_trouble(|| format!("cannot read {file}"))?;
         Lesson::parse(name, &file, &markdown)
     }
 
@@ -262,7 +263,10 @@ mod tests {
         let lesson = model();
         assert_eq!(lesson.number(), "09");
         assert_eq!(lesson.title(), "Path routing");
-        assert_eq!(lesson.about, "One address, many services: the proxy reads the path and picks who answers.");
+        assert_eq!(
+            lesson.about,
+            "One address, many services: the proxy reads the path and picks who answers."
+        );
         let sections: Vec<_> = lesson.sections.iter().map(|(title, _)| title.as_str()).collect();
         assert_eq!(
             sections,
@@ -309,7 +313,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert!(trouble("# T\n\n<!-- code: a -->\n\ntext\n").starts_with("lessons/09_x.md:3: no ```rust block"));
+        assert!(
+            trouble("# T\n\n<!-- code: a -->\n\ntext\n").starts_with("lessons/09_x.md:3: no ```rust block")
+        );
         assert!(trouble("# T\n\n<!-- code: a -->\n").contains("09_x.md:3: no ```rust block"));
         assert!(trouble("# T\n\n<!-- city: port=1 -->\n").contains("09_x.md:3: unknown key 'port'"));
         assert!(trouble("# T\n\n```console\nhello\n```\n").contains("09_x.md:4: a console block must begin"));
