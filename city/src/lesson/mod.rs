@@ -18,5 +18,7 @@ pub mod compare;
 pub mod console;
 pub mod header;
 pub mod interrupt;
+pub mod play;
 pub mod process;
+pub mod stage;
 pub mod text;
