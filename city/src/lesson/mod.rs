@@ -17,8 +17,11 @@
 pub mod compare;
 pub mod console;
 pub mod header;
+pub mod hint;
 pub mod interrupt;
 pub mod play;
 pub mod process;
+pub mod report;
+pub mod shelf;
 pub mod stage;
 pub mod text;
