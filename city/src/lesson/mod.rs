@@ -14,15 +14,18 @@
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod bless;
 pub mod compare;
 pub mod console;
 pub mod header;
 pub mod hint;
 pub mod interrupt;
+pub mod on_city;
 pub mod play;
 pub mod process;
 pub mod progress;
 pub mod report;
+pub mod session;
 pub mod shelf;
 pub mod stage;
 pub mod text;

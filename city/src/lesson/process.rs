@@ -22,6 +22,9 @@ use crate::trouble::{OrTrouble, Result};
 const TICK: Duration = Duration::from_millis(25);
 /// What is kept of a command's output. Nothing in a lesson prints as much; a runaway must not fill the memory.
 const KEPT: usize = 4 << 20;
+/// How long a silent pipe is still listened to after the command has ended: what an example prints on a host
+/// passes through a `tee`, which may end a moment later.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// How a command in the foreground ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +72,8 @@ pub fn foreground(mut command: Command, within: Duration) -> Result<Option<Ended
     if ended.is_none() {
         group.kill();
     }
-    // What it has written before it ended is in the pipe; a process that it left behind may hold the pipe
-    // open for ever, so only what is there is read.
-    while open && readable(&pipe, Duration::ZERO)? {
+    // A process that it left behind may hold the pipe open for ever, so the end of it is not insisted on.
+    while open && readable(&pipe, LAST_WORDS)? {
         open = read_some(&mut pipe, &mut printed)?;
     }
     Ok(Some(Ended { output: String::from_utf8_lossy(&printed).into_owned(), status: ended }))
