@@ -49,8 +49,8 @@ mod tests {
     fn only_what_differs_is_rewritten() {
         let text = "# 09 · X\n\n```console\ndev$ a\nsame [..]\ndev$ b\n? 3\nold\nDate: [..]\ndev$ c\n```\n\n- list\n\n  ```console\n  dev$ d\n  ```\n\nend\n";
         let lesson = Lesson::parse("09_x", "lessons/09_x.md", text).unwrap();
-        let printed =
-            [(0, "same thing\n"), (1, "new\r\nDate: now\n\nmore\n"), (2, ""), (3, "one\n")].map(|(at, text)| (at, text.to_owned()));
+        let printed = [(0, "same thing\n"), (1, "new\r\nDate: now\n\nmore\n"), (2, ""), (3, "one\n")]
+            .map(|(at, text)| (at, text.to_owned()));
         let (blessed, changed) = blessed(text, &lesson, &printed);
         assert_eq!(changed, 2);
         assert_eq!(

@@ -243,6 +243,9 @@ fn journal_differs(answer: &Answer) -> Option<String> {
     if !answer.typed.contains("city journal") || answer.typed.contains("--count") {
         return None;
     }
+    if answer.status.0 != answer.status.1 {
+        return None;
+    }
     let printed = answer.printed.trim();
     if printed.is_empty() {
         return Some("that upstream received nothing: who answered the request, and in which phase?".into());
@@ -251,7 +254,8 @@ fn journal_differs(answer: &Answer) -> Option<String> {
         .shown
         .iter()
         .flat_map(|line| line.split_whitespace())
-        .filter(|word| word.contains('=') && !word.contains("[..]") && !printed.contains(*word))
+        .filter(|word| word.split_once('=').is_some_and(|(name, _)| !name.contains('/')))
+        .filter(|word| !word.contains("[..]") && !printed.contains(*word))
         .collect();
     let first = absent.first()?;
     Some(format!(

@@ -72,8 +72,9 @@ pub fn foreground(mut command: Command, within: Duration) -> Result<Option<Ended
     if ended.is_none() {
         group.kill();
     }
-    // A process that it left behind may hold the pipe open for ever, so the end of it is not insisted on.
-    while open && readable(&pipe, LAST_WORDS)? {
+    // A process that it left behind may hold the pipe open for ever, or fill it for ever.
+    let enough = Instant::now() + 5 * LAST_WORDS;
+    while open && Instant::now() < enough && readable(&pipe, LAST_WORDS)? {
         open = read_some(&mut pipe, &mut printed)?;
     }
     Ok(Some(Ended { output: String::from_utf8_lossy(&printed).into_owned(), status: ended }))

@@ -67,6 +67,8 @@ impl<'a> Session<'a> {
     /// Begins one. From here on Ctrl-C and SIGTERM end it in order.
     pub fn open(repository: &'a Path) -> Result<Session<'a>> {
         interrupt::watch()?;
+        // Before `conf/` is copied, for the keys are copied with it.
+        crate::certs::ensure(repository)?;
         Ok(Session { repository, workshop: Workshop::open(repository)? })
     }
 
@@ -104,7 +106,12 @@ impl<'a> Session<'a> {
     }
 
     /// Plays all tasks, `jobs` at a time. `done` is told each one as it ends, and what it returns is printed.
-    pub fn play(&self, tasks: &[Task], jobs: usize, mut done: impl FnMut(&Task, &Played) -> String) -> Vec<Played> {
+    pub fn play(
+        &self,
+        tasks: &[Task],
+        jobs: usize,
+        mut done: impl FnMut(&Task, &Played) -> String,
+    ) -> Vec<Played> {
         let board = MultiProgress::new();
         let next = AtomicUsize::new(0);
         let (sender, results) = mpsc::channel();
@@ -195,7 +202,10 @@ fn binaries(lesson: &Lesson) -> Vec<String> {
         Step::Log { .. } => None,
     });
     let words = commands.map(|command| command.split_whitespace());
-    words.filter_map(|mut words| words.find(|word| *word == "--bin").and(words.next())).map(str::to_owned).collect()
+    words
+        .filter_map(|mut words| words.find(|word| *word == "--bin").and(words.next()))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn first_line(text: &str) -> String {

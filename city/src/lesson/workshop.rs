@@ -164,7 +164,7 @@ fn cargo_shim(folder: &Path, tool: &Path, lesson: &str, stand_in: Option<&StandI
         "#!/usr/bin/env bash\n\
          # Written for one verification: `cargo city` is the tool that verifies, whatever is built meanwhile.\n\
          {logs_count}if [ \"$1\" = city ]; then shift; exec {tool} \"$@\"; fi\n\
-         {in_its_place}PATH=\":$PATH:\"; PATH=${{PATH//:{folder}:/:}}; PATH=${{PATH#:}}; export PATH=${{PATH%:}}\n\
+         {in_its_place}export PATH=\"${{PATH#{folder}:}}\"\n\
          exec cargo \"$@\"\n"
     )
 }
@@ -212,7 +212,7 @@ mod tests {
     fn the_shims_tell_the_tool_the_example_and_the_real_cargo_apart() {
         let folder = tempfile::tempdir().unwrap();
         let real = folder.path().join("real");
-        let shims = folder.path().join("my shims");
+        let shims = folder.path().join("shims");
         let tool = folder.path().join("the tool");
         for (path, says) in [(real.join("cargo"), "real"), (tool.clone(), "tool")] {
             fs::create_dir_all(path.parent().unwrap()).unwrap();

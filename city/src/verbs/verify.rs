@@ -100,7 +100,9 @@ pub fn verify(
         } else if let Ok(Outcome::Passed(printed)) = &played.outcome {
             match bless::write(repository, task.lesson, printed) {
                 Ok(0) => text.push_str("       nothing to change\n"),
-                Ok(changed) => text.push_str(&format!("       {changed} outputs rewritten: review the diff\n")),
+                Ok(changed) => {
+                    text.push_str(&format!("       {changed} outputs rewritten: review the diff\n"))
+                }
                 Err(trouble) => troubles.push(trouble),
             }
         }
@@ -124,7 +126,8 @@ fn said(lesson: &Lesson, played: &Played) -> String {
         Ok(Outcome::Passed(_)) => format!("{ok} {name} {:>3} steps  {took}\n", lesson.steps.len()),
         Ok(Outcome::Interrupted) => String::new(),
         Ok(Outcome::Failed(failure)) => {
-            let step = lesson.steps.iter().position(|step| step.line() == failure.line).map_or(0, |at| at + 1);
+            let step =
+                lesson.steps.iter().position(|step| step.line() == failure.line).map_or(0, |at| at + 1);
             let report = report(lesson, failure, console::colors_enabled());
             format!("{failed} {name} step {step} of {}  {took}\n{report}\n", lesson.steps.len())
         }
