@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::interrupt;
@@ -121,8 +122,11 @@ impl Group {
     fn kill(&mut self) {
         // Once it has been waited for, its number may be somebody else's.
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+            let group = Pid::from_raw(self.child.id().cast_signed());
+            let _ = killpg(group, Signal::SIGKILL);
             let _ = self.child.wait();
+            // The command itself was a child of `city exec` and is ours now: see `adopt_orphans`.
+            while waitpid(Pid::from_raw(-group.as_raw()), None).is_ok() {}
         }
     }
 }
@@ -131,6 +135,17 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// From now on the orphans of this process's children become its own children.
+///
+/// A command on a host is the child of a `city exec` outside the host's PID namespace. Killed together, it
+/// would be left to the machine's first process, and until that one takes notice, which in some containers is
+/// seconds or never, the host's namespace cannot end.
+pub fn adopt_orphans() -> Result {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).or_trouble(|| "cannot adopt orphaned processes".into())?;
+    Ok(())
 }
 
 /// What a command in the background has printed so far.

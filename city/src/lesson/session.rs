@@ -14,6 +14,7 @@ use super::console::Place;
 use super::interrupt;
 use super::on_city::OnCity;
 use super::play::{Outcome, Rules, play};
+use super::process::adopt_orphans;
 use super::text::{Lesson, Step};
 use super::workshop::{StandIn, Workshop};
 use crate::lab::{City, Lifetime, UpOptions, environment};
@@ -67,6 +68,7 @@ impl<'a> Session<'a> {
     /// Begins one. From here on Ctrl-C and SIGTERM end it in order.
     pub fn open(repository: &'a Path) -> Result<Session<'a>> {
         interrupt::watch()?;
+        adopt_orphans()?;
         // Before `conf/` is copied, for the keys are copied with it.
         crate::certs::ensure(repository)?;
         Ok(Session { repository, workshop: Workshop::open(repository)? })
