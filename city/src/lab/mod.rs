@@ -20,7 +20,7 @@ mod host;
 pub mod keeper;
 #[cfg(target_os = "linux")]
 mod network;
-mod owner;
+pub mod owner;
 
 use std::path::PathBuf;
 use std::process::Command;

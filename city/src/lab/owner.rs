@@ -138,15 +138,20 @@ impl Drop for City {
     }
 }
 
-/// A handle of the keeper, as this side numbers it: the kernel translates who listens on the socket.
+/// The keeper's pid, as this side numbers it: the kernel translates who listens on the socket.
 #[cfg(target_os = "linux")]
-fn handle(folder: &std::path::Path) -> Option<std::os::fd::OwnedFd> {
+pub fn keeper_pid(folder: &std::path::Path) -> Option<i32> {
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     let stream = super::control::connect(folder).ok()?;
-    let peer = getsockopt(&stream, PeerCredentials).ok()?;
-    pidfd_open(Pid::from_raw(peer.pid())?, PidfdFlags::empty()).ok()
+    getsockopt(&stream, PeerCredentials).ok().map(|peer| peer.pid())
+}
+
+#[cfg(target_os = "linux")]
+fn handle(folder: &std::path::Path) -> Option<std::os::fd::OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    pidfd_open(Pid::from_raw(keeper_pid(folder)?)?, PidfdFlags::empty()).ok()
 }
 
 /// Whether the process behind the handle, and with it its whole PID namespace, has ended within that time.
