@@ -60,12 +60,9 @@ fn not_printed(pattern: &str, scene: &Scene) -> String {
         };
     }
     let wanted = pattern.replace("[..]", " ");
-    let nearest = scene
-        .log
-        .lines()
-        .map(|line| (likeness(&wanted, line), line.trim()))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.3);
+    let likeness = |line: &str| strsim::sorensen_dice(wanted.trim(), line);
+    let lines = scene.log.lines().map(|line| (likeness(line), line.trim()));
+    let nearest = lines.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(likeness, _)| *likeness > 0.35);
     match nearest {
         Some((_, line)) => {
             format!(
@@ -74,18 +71,6 @@ fn not_printed(pattern: &str, scene: &Scene) -> String {
         }
         None => "no line in the log is like it: was the phase that logs it ever reached?".into(),
     }
-}
-
-/// How many of the wanted words a line has, from 0 to 1.
-fn likeness(wanted: &str, line: &str) -> f64 {
-    let words: Vec<_> = wanted.split_whitespace().collect();
-    if words.is_empty() {
-        return 0.0;
-    }
-    let found = words.iter().filter(|word| line.contains(**word)).count();
-    #[expect(clippy::cast_precision_loss, reason = "a line has few words")]
-    let share = found as f64 / words.len() as f64;
-    share
 }
 
 fn deadline(typed: &str, within: Duration, printed: &str, scene: &Scene) -> String {
@@ -334,7 +319,7 @@ mod tests {
     }
 
     fn of(typed: &str, problem: Problem, scene: Scene) -> String {
-        hint(&Failure { line: 1, typed: typed.into(), problem, scene }).unwrap_or_default()
+        hint(&Failure { line: 1, typed: typed.into(), problem, scene, recorded: vec![] }).unwrap_or_default()
     }
 
     fn printed(typed: &str, shown: &[&str], printed: &str, status: i32) -> String {

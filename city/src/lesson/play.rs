@@ -52,6 +52,8 @@ pub struct Failure {
     pub problem: Problem,
     /// What was to be seen.
     pub scene: Scene,
+    /// With [`Rules::record`] the outputs of the steps before it, by their index.
+    pub recorded: Vec<(usize, String)>,
 }
 
 /// What went otherwise than shown.
@@ -283,7 +285,8 @@ impl Player<'_> {
             // A City that is going down has no listeners to tell of; the failure itself matters more.
             scene.listening = self.stage.listening(running.place).unwrap_or_default();
         }
-        Ok(Failure { line: step.line(), typed, problem, scene })
+        let recorded = std::mem::take(&mut self.recorded);
+        Ok(Failure { line: step.line(), typed, problem, scene, recorded })
     }
 }
 

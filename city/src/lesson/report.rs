@@ -28,9 +28,13 @@ pub fn report(lesson: &Lesson, failure: &Failure, colours: bool) -> String {
     for (host, lines) in &failure.scene.journals {
         journal(&mut text, host, lines);
     }
-    if failure.scene.journals.is_empty() {
-        text.push_str("    nothing\n");
-    }
+    let idle = failure.scene.journals.iter().filter(|(_, lines)| lines.is_empty());
+    let idle: Vec<_> = idle.map(|(host, _)| host.as_str()).collect();
+    let _ = match idle.as_slice() {
+        [] if failure.scene.journals.is_empty() => writeln!(text, "    nothing"),
+        [] => Ok(()),
+        idle => writeln!(text, "    nothing: {}", idle.join(", ")),
+    };
 
     let log: Vec<_> = failure.scene.log.lines().collect();
     let tail = &log[log.len().saturating_sub(LOG_LINES)..];
@@ -45,9 +49,6 @@ pub fn report(lesson: &Lesson, failure: &Failure, colours: bool) -> String {
 }
 
 fn journal(text: &mut String, host: &str, lines: &[String]) {
-    if lines.is_empty() {
-        let _ = writeln!(text, "    {host:<10}nothing");
-    }
     let hidden = lines.len().saturating_sub(JOURNAL_LINES);
     if hidden > 0 {
         let _ = writeln!(text, "    {host:<10}({hidden} earlier requests)");
@@ -121,6 +122,7 @@ mod tests {
                 log: "up\n/blue -> green\n".into(),
                 example: Example::Running,
             },
+            recorded: vec![],
         };
         let expected = "  lessons/09_x.md:128
     client1$ curl -s http://172.28.0.10:6149/blue
@@ -131,8 +133,8 @@ mod tests {
           1 + Response from GREEN
 
   what the upstreams saw
-    blue      nothing
     green     GET /blue  host=g  from=d
+    nothing: blue
 
   the end of the example's log
     up

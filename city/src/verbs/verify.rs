@@ -97,7 +97,7 @@ pub fn verify(
         let mut text = said(task.lesson, played);
         if !blessing {
             entries.insert(task.lesson.name.clone(), progress::Entry::now(passed, played.took));
-        } else if let Ok(Outcome::Passed(printed)) = &played.outcome {
+        } else if let Some(printed) = recorded(played) {
             match bless::write(repository, task.lesson, printed) {
                 Ok(0) => text.push_str("       nothing to change\n"),
                 Ok(changed) => {
@@ -113,6 +113,15 @@ pub fn verify(
     match troubles.pop() {
         Some(trouble) => Err(trouble),
         None => Ok(tally),
+    }
+}
+
+/// What was printed, up to the step that failed if one did.
+fn recorded(played: &Played) -> Option<&[(usize, String)]> {
+    match &played.outcome {
+        Ok(Outcome::Passed(recorded)) => Some(recorded),
+        Ok(Outcome::Failed(failure)) => Some(&failure.recorded),
+        Ok(Outcome::Interrupted) | Err(_) => None,
     }
 }
 
