@@ -14,11 +14,13 @@
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod anchors;
 pub mod bless;
 pub mod compare;
 pub mod console;
 pub mod header;
 pub mod hint;
+pub mod index;
 pub mod interrupt;
 pub mod on_city;
 pub mod play;
