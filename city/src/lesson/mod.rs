@@ -17,6 +17,7 @@
 pub mod anchors;
 pub mod bless;
 pub mod compare;
+pub mod condition;
 pub mod console;
 pub mod header;
 pub mod hint;
@@ -24,6 +25,7 @@ pub mod index;
 pub mod interrupt;
 pub mod on_city;
 pub mod play;
+pub mod pool;
 pub mod process;
 pub mod progress;
 pub mod report;

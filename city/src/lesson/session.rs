@@ -3,8 +3,6 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::{self, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use super::console::Place;
 use super::interrupt;
 use super::on_city::OnCity;
 use super::play::{Outcome, Rules, play};
+use super::pool::side_by_side;
 use super::process::adopt_orphans;
 use super::text::{Lesson, Step};
 use super::workshop::{StandIn, Workshop};
@@ -115,38 +114,20 @@ impl<'a> Session<'a> {
         mut done: impl FnMut(&Task, &Played) -> String,
     ) -> Vec<Played> {
         let board = MultiProgress::new();
-        let next = AtomicUsize::new(0);
-        let (sender, results) = mpsc::channel();
-        let mut all: Vec<_> = tasks.iter().map(|_| None).collect();
-        thread::scope(|scope| {
-            for _ in 0..jobs.clamp(1, tasks.len().max(1)) {
-                let sender = sender.clone();
-                let (next, board) = (&next, &board);
-                scope.spawn(move || {
-                    while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let begun = Instant::now();
-                        let bar = bar(board, task);
-                        let outcome = self.one(task, &bar);
-                        bar.finish_and_clear();
-                        board.remove(&bar);
-                        // The receiver outlives every sender.
-                        let _ = sender.send((task, Played { outcome, took: begun.elapsed() }));
-                    }
-                });
+        let work = |task: &Task| {
+            let begun = Instant::now();
+            let bar = bar(&board, task);
+            let outcome = self.one(task, &bar);
+            bar.finish_and_clear();
+            board.remove(&bar);
+            Played { outcome, took: begun.elapsed() }
+        };
+        side_by_side(tasks, jobs, work, |task, played| {
+            let said = done(task, played);
+            if !said.is_empty() {
+                board.suspend(|| println!("{}", said.trim_end_matches('\n')));
             }
-            drop(sender);
-            for (task, played) in results {
-                let said = done(task, &played);
-                if !said.is_empty() {
-                    board.suspend(|| println!("{}", said.trim_end_matches('\n')));
-                }
-                // The tasks are one slice, and this one lies in it.
-                if let Some(at) = tasks.iter().position(|one| std::ptr::eq(one, task)) {
-                    all[at] = Some(played);
-                }
-            }
-        });
-        all.into_iter().flatten().collect()
+        })
     }
 
     fn one(&self, task: &Task, bar: &ProgressBar) -> Result<Outcome> {
