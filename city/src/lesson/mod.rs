@@ -14,15 +14,19 @@
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod agreement;
 pub mod anchors;
 pub mod bless;
 pub mod compare;
 pub mod condition;
 pub mod console;
+pub mod ends;
 pub mod header;
 pub mod hint;
 pub mod index;
 pub mod interrupt;
+pub mod negative;
+pub mod noise;
 pub mod on_city;
 pub mod play;
 pub mod pool;
