@@ -15,15 +15,19 @@
 //! | `tour` | a lesson run for somebody who watches, command by command |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod agreement;
 pub mod anchors;
 pub mod bless;
 pub mod compare;
 pub mod condition;
 pub mod console;
+pub mod ends;
 pub mod header;
 pub mod hint;
 pub mod index;
 pub mod interrupt;
+pub mod negative;
+pub mod noise;
 pub mod on_city;
 pub mod play;
 pub mod pool;
