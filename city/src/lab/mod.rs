@@ -1,9 +1,36 @@
 //! The City itself: bringing it up from namespaces, reaching its hosts, taking it down.
+//!
+//! A City is one *keeper* (`keeper.rs`): the first process of a PID namespace of its own, so that the kernel
+//! ends everything in it when the keeper ends, however it ends. The keeper makes the network (`network.rs`)
+//! and the hosts (`host.rs`), runs their services, and answers on a Unix socket (`control.rs`). Commands
+//! enter a host from outside (`enter.rs`), with a process handle that the keeper passes them.
+//!
+//! What is known of a City when its keeper is not asked stands in `record.rs`; what a command on a host finds
+//! in its environment, in `environment.rs`.
+
+pub mod control;
+pub mod environment;
+pub mod record;
+
+#[cfg(target_os = "linux")]
+pub mod enter;
+#[cfg(target_os = "linux")]
+mod host;
+#[cfg(target_os = "linux")]
+pub mod keeper;
+#[cfg(target_os = "linux")]
+mod network;
+pub mod owner;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::trouble::Result;
+use control::{HostStatus, Reply, Request};
+pub use owner::City;
+use record::Record;
+
+use crate::map;
+use crate::trouble::{Result, Trouble};
 
 /// How a City is to be brought up.
 #[derive(Debug, Clone)]
@@ -16,10 +43,13 @@ pub struct UpOptions {
     pub nginx: bool,
     /// When it ends.
     pub lifetime: Lifetime,
+    /// Not to be found unless it is named: the workplace of a verification or a benchmark.
+    pub private: bool,
 }
 
 /// When a City ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lifetime {
     /// With the process that brought it up, however that process ends, or when its [`City`] is dropped.
     Owner,
@@ -29,35 +59,75 @@ pub enum Lifetime {
     LastCommand,
 }
 
-/// A City that is up.
-#[derive(Debug)]
-pub struct City {
-    /// Its name.
-    pub name: String,
-    /// Its state folder.
-    pub folder: PathBuf,
+/// The exit status of the trouble that no City is up.
+pub const NONE_IS_UP: u8 = 4;
+
+/// The name of a City to which nobody gave one.
+pub const DEFAULT_NAME: &str = "city";
+
+/// Refuses a name that could not be a folder's, a socket's and a host name's part.
+pub fn check_name(name: &str) -> Result {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(fits) || name.starts_with('-') {
+        return Err(Trouble::new(format!("'{}' cannot be a City's name", name.escape_debug()))
+            .remedy("use up to 32 lower-case letters, digits and dashes")
+            .status(2));
+    }
+    Ok(())
 }
 
 impl City {
-    /// Brings one up and returns when every service listens.
-    pub fn up(_options: &UpOptions) -> Result<City> {
-        todo!()
-    }
-
-    /// The City that the user means: the one named, or the only one that is up.
-    pub fn find(_name: Option<&str>) -> Result<City> {
-        todo!()
+    /// The City that the user means: the one named (by `--name` or `CITY_NAME`), or the only one that is up.
+    pub fn find(name: Option<&str>) -> Result<City> {
+        let named =
+            name.map(str::to_owned).or_else(|| std::env::var("CITY_NAME").ok().filter(|n| !n.is_empty()));
+        if let Some(name) = named {
+            check_name(&name)?;
+            return match Record::of(&name)? {
+                Some(record) => Ok(City::found(record)),
+                None => Err(Trouble::new(format!("no City named '{name}' is up"))
+                    .remedy(format!("bring it up with: cargo city up --detach --name {name}"))),
+            };
+        }
+        let mut up: Vec<Record> = Record::all()?.into_iter().filter(|record| !record.private).collect();
+        match (up.pop(), up.is_empty()) {
+            (Some(record), true) => Ok(City::found(record)),
+            (None, _) => Err(Trouble::new("no City is up")
+                .remedy("bring one up with: cargo city up --detach")
+                .status(NONE_IS_UP)),
+            (Some(last), false) => {
+                let mut names: Vec<_> = up.iter().chain([&last]).map(|record| record.name.clone()).collect();
+                names.sort();
+                Err(Trouble::new(format!("several Cities are up: {}", names.join(", ")))
+                    .remedy("say which with --name NAME"))
+            }
+        }
     }
 
     /// A command on one of its hosts, to which the program and its arguments are still to be added. It runs in
     /// the repository's root with the clean environment of `city exec`; stdio and waiting are the caller's.
-    pub fn exec(&self, _host: &str) -> Command {
-        todo!()
+    pub fn exec(&self, host: &str) -> Command {
+        let tool = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("city"));
+        let mut command = Command::new(tool);
+        command.args(["exec", "--name", &self.name, host, "--"]);
+        command
+    }
+
+    /// Whether there is a City of this name, and it answers.
+    pub fn status(&self) -> Result<Vec<HostStatus>> {
+        match self.ask(&Request::Status)? {
+            Reply::Status(hosts) => Ok(hosts),
+            other => Err(other.unexpected()),
+        }
     }
 
     /// The TCP ports on which something listens on a host, read from its `/proc/net/tcp`.
-    pub fn listening(&self, _host: &str) -> Result<Vec<u16>> {
-        todo!()
+    pub fn listening(&self, host: &str) -> Result<Vec<u16>> {
+        let host = map::host(host)?;
+        match self.ask(&Request::Listening { host: host.name.into() })? {
+            Reply::Listening(ports) => Ok(ports),
+            other => Err(other.unexpected()),
+        }
     }
 
     /// The folder in which a host keeps its journal, its faults and its logs.
@@ -65,8 +135,24 @@ impl City {
         crate::paths::host(&self.folder, host)
     }
 
-    /// Takes it down, and returns when nothing of it is left.
-    pub fn down(self) -> Result {
-        todo!()
+    /// Sends the keeper a request and waits for what it says to it.
+    pub fn ask(&self, request: &Request) -> Result<Reply> {
+        control::ask(&self.folder, request).map_err(|trouble| trouble.of_city(&self.name))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn not_linux() -> Trouble {
+    Trouble::new("the local City is made of Linux namespaces, and this is not Linux")
+        .remedy("use the Docker City: see the Docker section of README.md")
+}
+
+impl Trouble {
+    fn of_city(self, name: &str) -> Trouble {
+        if self.status == control::NO_ANSWER {
+            return Trouble::new(format!("the City '{name}' does not answer"))
+                .remedy("`cargo city doctor` says why and clears what is stale");
+        }
+        self
     }
 }

@@ -1,12 +1,120 @@
-//! `city forward`: make a port of dev reachable from this machine, on loopback.
+//! `city forward`: a port of dev, reachable from this machine's browser on loopback.
+//!
+//! A socket stays in the network namespace in which it was made. So a helper on dev makes the connections and
+//! passes them out, and this process copies bytes between them and those of the browser.
 
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::thread;
 
-use crate::trouble::{Result, Trouble};
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+use crate::lab::City;
+use crate::trouble::{OrTrouble, Result, Trouble};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The City, where several are up
+    #[arg(long)]
+    name: Option<String>,
+    /// The port on dev
+    port: u16,
+    /// The port on this machine, if it is to be another
+    #[arg(long)]
+    local: Option<u16>,
+    /// The helper on dev: makes a connection for each byte that it reads
+    #[arg(long, hide = true)]
+    helper: bool,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city forward` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    if args.helper {
+        return dial_on_request(args.port).or_trouble(|| "forward".into()).map(|()| ExitCode::SUCCESS);
+    }
+    let city = City::find(args.name.as_deref())?;
+    let local = args.local.unwrap_or(args.port);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).map_err(|error| {
+        Trouble::new(format!("cannot listen on 127.0.0.1:{local}"))
+            .cause(error)
+            .remedy("choose another port with --local PORT")
+    })?;
+    let (ours, theirs) = UnixStream::pair().or_trouble(|| "cannot make a socket pair".into())?;
+    let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
+    let mut helper = city.exec("dev");
+    helper.arg(tool).args(["forward", "--helper", &args.port.to_string()]).stdin(OwnedFd::from(theirs));
+    let mut helper = helper.spawn().or_trouble(|| "cannot start the helper on dev".into())?;
+    println!("http://127.0.0.1:{local}/ is port {} of dev. End with Ctrl-C.", args.port);
+    let forwarding = thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            match request(&ours) {
+                Ok(upstream) => join(client, upstream),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    eprintln!("city: nothing listens on that port of dev");
+                }
+                Err(_) => return,
+            }
+        }
+    });
+    // The helper gets the terminal's Ctrl-C as well, and City or helper may end before anybody asks for it.
+    let ended = helper.wait();
+    drop(forwarding);
+    ended.or_trouble(|| "cannot wait for the helper".into())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// On dev: one connection for each byte, passed out through the socket that the byte came in by.
+fn dial_on_request(port: u16) -> io::Result<()> {
+    // SAFETY: the process that started this helper gave it this socket as its standard input.
+    let mut asked = UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) });
+    let mut byte = [0];
+    while asked.read(&mut byte)? == 1 {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Ok(made) => {
+                let rights = [made.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&rights)];
+                sendmsg::<()>(asked.as_raw_fd(), &[IoSlice::new(b"+")], &rights, MsgFlags::empty(), None)?;
+            }
+            Err(_) => asked.write_all(b"-")?,
+        }
+    }
+    Ok(())
+}
+
+/// On the machine: a connection made on dev.
+fn request(mut helper: &UnixStream) -> io::Result<TcpStream> {
+    helper.write_all(b"?")?;
+    let mut byte = [0];
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    let mut space = cmsg_space!([i32; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(helper.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    if message.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control
+            && let Some(fd) = received.first()
+        {
+            // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
+            return Ok(TcpStream::from(unsafe { OwnedFd::from_raw_fd(*fd) }));
+        }
+    }
+    Err(io::ErrorKind::ConnectionRefused.into())
+}
+
+/// Copies both ways until both sides are done; the end of one direction does not end the other.
+fn join(client: TcpStream, upstream: TcpStream) {
+    let pairs = [(client.try_clone(), upstream.try_clone()), (Ok(upstream), Ok(client))];
+    for (from, to) in pairs {
+        if let (Ok(mut from), Ok(mut to)) = (from, to) {
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One file a verb: its arguments, and what it does with them.
 
+mod act;
 pub mod bench;
 pub mod break_host;
 pub mod certs;

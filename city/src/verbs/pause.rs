@@ -1,12 +1,11 @@
-//! `city pause`: freeze the processes of a host: its TCP stack still answers, nothing else does.
+//! `city pause`: freeze the processes of a host.
 
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+pub use super::act::Args;
+use crate::lab::control::Action;
+use crate::trouble::Result;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city pause` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    super::act::run(&args, Action::Pause, "is paused: it accepts, and nothing answers")
 }

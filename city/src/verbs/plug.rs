@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+pub use super::act::Args;
+use crate::lab::control::Action;
+use crate::trouble::Result;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city plug` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    super::act::run(&args, Action::Plug, "is plugged in again")
 }

@@ -1,12 +1,43 @@
-//! `city run-example`: what scripts/cargo-runner hands an example to.
+//! `city run-example`: where `scripts/cargo-runner` sends an example that was started on the bare machine.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::lab::{City, DEFAULT_NAME, Lifetime, UpOptions};
 use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The example's binary and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<OsString>,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city run-example` is not built yet"))
+/// Runs it on dev: of the City that is up, or of one that lives until its last command ends.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let city = match City::find(None) {
+        Ok(city) => city,
+        Err(none) if none.status == crate::lab::NONE_IS_UP => bring_one_up()?,
+        Err(trouble) => return Err(trouble),
+    };
+    // The same script, on dev now: it keeps a copy of the log there.
+    let mut command = vec![crate::paths::repository()?.join("scripts/cargo-runner").into_os_string()];
+    command.extend(args.command);
+    super::exec::enter(&city, "dev", command)
+}
+
+fn bring_one_up() -> Result<City> {
+    crate::certs::ensure(&crate::paths::repository()?)?;
+    let options = UpOptions {
+        name: DEFAULT_NAME.into(),
+        conf: None,
+        nginx: false,
+        lifetime: Lifetime::LastCommand,
+        private: false,
+    };
+    let city = City::up(&options).map_err(|trouble| {
+        Trouble::new(format!("an example runs on the City's dev host only, and there is no City: {trouble}"))
+    })?;
+    eprintln!("No City was up: this one lives until its last command ends. (cargo city up keeps one.)");
+    Ok(city)
 }

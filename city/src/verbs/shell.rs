@@ -1,12 +1,28 @@
-//! `city shell`: open a shell on a host.
+//! `city shell`: a shell on a host.
 
+use std::fs;
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+use crate::lab::City;
+use crate::map;
+use crate::trouble::{OrTrouble, Result};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The City, where several are up
+    #[arg(long)]
+    name: Option<String>,
+    /// The host: dev, client1, blue, …
+    host: String,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city shell` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    let host = map::host(&args.host)?;
+    let city = City::find(args.name.as_deref())?;
+    // The prompt that the lessons print, after whatever the user's own settings do.
+    let settings = city.host_folder(host.name).join("bashrc");
+    let text = format!("[ -r ~/.bashrc ] && . ~/.bashrc\nPROMPT_COMMAND=\nPS1='{}$ '\n", host.name);
+    fs::write(&settings, text).or_trouble(|| format!("cannot write {}", settings.display()))?;
+    let command = ["bash".into(), "--rcfile".into(), settings.into(), "-i".into()];
+    super::exec::enter(&city, host.name, command.into())
 }

@@ -1,12 +1,11 @@
-//! `city stop`: end the services of a host and take its link down, as docker stop would.
+//! `city stop`: end the services of a host and take its link down, as `docker stop` would.
 
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+pub use super::act::Args;
+use crate::lab::control::Action;
+use crate::trouble::Result;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city stop` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    super::act::run(&args, Action::Stop, "is stopped: its services ended, its link is down")
 }

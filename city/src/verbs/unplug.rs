@@ -1,12 +1,11 @@
-//! `city unplug`: take the link of a host down; its processes go on.
+//! `city unplug`: take the link of a host down.
 
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+pub use super::act::Args;
+use crate::lab::control::Action;
+use crate::trouble::Result;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city unplug` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    super::act::run(&args, Action::Unplug, "is unplugged: nothing reaches it")
 }
