@@ -1,1 +1,36 @@
 //! Lessons: their text, parsed; its commands, run; what they print, compared.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `text`, `console`, `header` | Markdown to steps, blocks of code and hidden settings |
+//! | `shelf` | which lessons there are, in which modules |
+//! | `compare` | shown against printed, with `[..]` and `...` |
+//! | `stage`, `process`, `play` | a lesson's steps, run one after another on a City (or a fake) |
+//! | `report`, `hint` | what a learner reads when a step fails |
+//! | `session` | many lessons at once: built, run side by side, counted |
+//! | `shims` | the `cargo` and the `city` that a lesson's commands find |
+//! | `progress` | what was verified last, and how it ended |
+//! | `anchors`, `index`, `bless` | what is copied into lessons, README and SUMMARY |
+//! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
+//! | `condition` | what `wait-for` can wait for |
+
+pub mod anchors;
+pub mod bless;
+pub mod compare;
+pub mod condition;
+pub mod console;
+pub mod header;
+pub mod hint;
+pub mod index;
+pub mod interrupt;
+pub mod on_city;
+pub mod play;
+pub mod pool;
+pub mod process;
+pub mod progress;
+pub mod report;
+pub mod session;
+pub mod shelf;
+pub mod stage;
+pub mod text;
+pub mod workshop;

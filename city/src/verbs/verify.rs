@@ -1,12 +1,150 @@
 //! `city verify`: run the commands printed in lessons and compare what they print.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use console::style;
+
+use crate::lesson::play::{Outcome, Rules};
+use crate::lesson::progress::{self, Progress};
+use crate::lesson::report::report;
+use crate::lesson::session::{self, Played, Session, Task};
+use crate::lesson::text::Lesson;
+use crate::lesson::{bless, interrupt, shelf};
+use crate::paths;
 use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Which lessons: 6, 06 or 06_simple_forward
+    #[arg(value_name = "NN")]
+    lessons: Vec<String>,
+    /// All lessons
+    #[arg(long, conflicts_with = "lessons")]
+    all: bool,
+    /// How many at once; by default twice as many as there are processors, for lessons mostly wait
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Write what is printed now into the lessons, for review after an intended change
+    #[arg(long)]
+    bless: bool,
+    /// In the Docker City
+    #[arg(long)]
+    docker: bool,
+    /// Against the gateway in place of the examples
+    #[arg(long)]
+    gateway: bool,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city verify` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    for (given, flag) in [(args.docker, "--docker"), (args.gateway, "--gateway")] {
+        if given {
+            return Err(Trouble::new(format!("`verify {flag}` comes with a later version"))
+                .remedy("without it, lessons are verified in local Cities")
+                .status(2));
+        }
+    }
+    if args.lessons.is_empty() && !args.all {
+        return Err(Trouble::new("which lesson?").remedy("give its number, or --all").status(2));
+    }
+    let repository = paths::repository()?;
+    let lessons = shelf::read(&repository, &args.lessons)?;
+    let session = Session::open(&repository)?;
+    session.build(&lessons)?;
+    let tally = verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(session::jobs), args.bless)?;
+    // Explicitly, for what follows may be the exit.
+    drop(session);
+    if tally.interrupted {
+        eprintln!("verify: interrupted");
+        return Ok(ExitCode::from(interrupt::STATUS));
+    }
+    println!("verify: {} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What came of a verification.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Lessons that went as shown.
+    pub passed: usize,
+    /// Lessons that did not.
+    pub failed: usize,
+    /// Whether the user broke it off.
+    pub interrupted: bool,
+}
+
+/// Plays these lessons, prints how each ended, and remembers it.
+pub fn verify(
+    session: &Session,
+    repository: &Path,
+    lessons: &[Lesson],
+    jobs: usize,
+    blessing: bool,
+) -> Result<Tally> {
+    let rules = Rules { record: blessing, ..Rules::VERIFY };
+    let tasks: Vec<_> = lessons.iter().map(|lesson| Task { lesson, rules, stand_in: None }).collect();
+    let mut entries = Progress::new();
+    let mut tally = Tally::default();
+    let mut troubles = Vec::new();
+    session.play(&tasks, jobs, |task, played| {
+        if played.interrupted() {
+            tally.interrupted = true;
+            return String::new();
+        }
+        let passed = played.passed();
+        *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
+        let mut text = said(task.lesson, played);
+        if !blessing {
+            entries.insert(task.lesson.name.clone(), progress::Entry::now(passed, played.took));
+        } else if let Some(printed) = recorded(played) {
+            match bless::write(repository, task.lesson, printed) {
+                Ok(0) => text.push_str("       nothing to change\n"),
+                Ok(changed) => {
+                    text.push_str(&format!("       {changed} outputs rewritten: review the diff\n"))
+                }
+                Err(trouble) => troubles.push(trouble),
+            }
+        }
+        text
+    });
+    tally.interrupted |= interrupt::raised();
+    progress::remember(repository, entries)?;
+    match troubles.pop() {
+        Some(trouble) => Err(trouble),
+        None => Ok(tally),
+    }
+}
+
+/// What was printed, up to the step that failed if one did.
+fn recorded(played: &Played) -> Option<&[(usize, String)]> {
+    match &played.outcome {
+        Ok(Outcome::Passed(recorded)) => Some(recorded),
+        Ok(Outcome::Failed(failure)) => Some(&failure.recorded),
+        Ok(Outcome::Interrupted) | Err(_) => None,
+    }
+}
+
+/// How one lesson ended, in one line, and why, if it failed.
+fn said(lesson: &Lesson, played: &Played) -> String {
+    let ok = style("ok  ").green();
+    let failed = style("FAIL").red().bold();
+    let name = format!("{:<28}", lesson.name);
+    let took = seconds(played.took);
+    match &played.outcome {
+        Ok(Outcome::Passed(_)) => format!("{ok} {name} {:>3} steps  {took}\n", lesson.steps.len()),
+        Ok(Outcome::Interrupted) => String::new(),
+        Ok(Outcome::Failed(failure)) => {
+            let step =
+                lesson.steps.iter().position(|step| step.line() == failure.line).map_or(0, |at| at + 1);
+            let report = report(lesson, failure, console::colors_enabled());
+            format!("{failed} {name} step {step} of {}  {took}\n{report}\n", lesson.steps.len())
+        }
+        Err(trouble) => format!("{failed} {name} {trouble}\n"),
+    }
+}
+
+/// A duration as it is read at a glance.
+pub fn seconds(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
 }

@@ -1,0 +1,101 @@
+//! What is generated from all lessons together: the book's summary and the index in the README.
+
+use std::fmt::Write;
+
+use super::play::joined;
+use super::shelf;
+use super::text::Lesson;
+use crate::trouble::{Result, Trouble};
+
+/// The line above the index in README.md.
+const BEGIN: &str = "<!-- lessons -->";
+/// The line below it.
+const END: &str = "<!-- /lessons -->";
+
+/// `lessons/SUMMARY.md`, as mdBook reads it.
+pub fn summary(lessons: &[Lesson], has_introduction: bool) -> String {
+    let mut text = String::from("# Summary\n");
+    if has_introduction {
+        text.push_str("\n[Introduction](README.md)\n");
+    }
+    let mut module = 0;
+    for lesson in lessons {
+        let (number, title) = shelf::module(&lesson.name);
+        if number != module {
+            module = number;
+            let _ = write!(text, "\n# {title}\n\n");
+        }
+        let _ = writeln!(text, "- [{}]({}.md)", lesson.heading, lesson.name);
+    }
+    text
+}
+
+/// The README with a new index between its markers.
+pub fn readme(text: &str, lessons: &[Lesson]) -> Result<String> {
+    let begin = text.find(BEGIN).map(|at| at + BEGIN.len());
+    let end = text.find(END);
+    match (begin, end) {
+        (Some(begin), Some(end)) if begin <= end => {
+            Ok(format!("{}\n\n{}\n{}", &text[..begin], table(lessons), &text[end..]))
+        }
+        _ => Err(Trouble::new(format!("README.md has no {BEGIN} and {END}"))
+            .remedy("put both, each on a line of its own, where the index of the lessons belongs")),
+    }
+}
+
+fn table(lessons: &[Lesson]) -> String {
+    let mut text = String::from("| | lesson | port | what it shows |\n|---|---|---|---|\n");
+    let mut module = 0;
+    for lesson in lessons {
+        let (number, title) = shelf::module(&lesson.name);
+        if number != module {
+            module = number;
+            let _ = writeln!(text, "| | **{title}** | | |");
+        }
+        let Lesson { name, file, .. } = lesson;
+        let ports =
+            if lesson.header.ports.is_empty() { "-".to_owned() } else { joined(&lesson.header.ports) };
+        // Links in a description would be relative to the lesson's folder.
+        let about = lesson.about.replace('|', "\\|");
+        let _ = writeln!(
+            text,
+            "| [{}]({file}) | [{name}]({}) | {ports} | {about} |",
+            lesson.number(),
+            lesson.example()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lessons() -> Vec<Lesson> {
+        let lesson = |name: &str, title: &str, header: &str| {
+            let text = format!("# {title}\n\nAbout {title},\nin a | line.\n\n<!-- city: {header} -->\n");
+            Lesson::parse(name, &format!("lessons/{name}.md"), &text).unwrap()
+        };
+        vec![lesson("02_a", "02 · A", "timeout=1s"), lesson("06_b", "06 · B", "ports=1,2")]
+    }
+
+    #[test]
+    fn the_summary_has_a_part_for_each_module() {
+        let expected = "# Summary\n\n[Introduction](README.md)\n\n# The server\n\n- [02 · A](02_a.md)\n\n# The proxy logic\n\n- [06 · B](06_b.md)\n";
+        assert_eq!(summary(&lessons(), true), expected);
+    }
+
+    #[test]
+    fn the_index_stands_between_its_markers_and_is_stable() {
+        let old = "before\n<!-- lessons -->\nold\n<!-- /lessons -->\nafter\n";
+        let new = readme(old, &lessons()).unwrap();
+        assert!(new.starts_with("before\n<!-- lessons -->\n\n| | lesson |"));
+        assert!(new.ends_with("|\n\n<!-- /lessons -->\nafter\n"));
+        assert!(new.contains(
+            "| [06](lessons/06_b.md) | [06_b](examples/06_b.rs) | 1, 2 | About 06 · B, in a \\| line. |"
+        ));
+        assert!(new.contains("| [02](lessons/02_a.md) | [02_a](examples/02_a.rs) | - |"));
+        assert_eq!(readme(&new, &lessons()).unwrap(), new);
+        assert!(readme("none", &lessons()).is_err());
+    }
+}

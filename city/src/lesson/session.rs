@@ -1,0 +1,211 @@
+//! Many lessons at once: built together, then played side by side, each in a City of its own.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::{self, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::console::Place;
+use super::interrupt;
+use super::on_city::OnCity;
+use super::play::{Outcome, Rules, play};
+use super::pool::side_by_side;
+use super::process::adopt_orphans;
+use super::text::{Lesson, Step};
+use super::workshop::{StandIn, Workshop};
+use crate::lab::{City, Lifetime, UpOptions, environment};
+use crate::trouble::{OrTrouble, Result, Trouble};
+
+/// How many lessons are played at once unless said otherwise: they mostly wait, also for a processor.
+pub fn jobs() -> usize {
+    thread::available_parallelism().map_or(4, |cores| cores.get() * 2)
+}
+
+/// One verification of some lessons.
+#[derive(Debug)]
+pub struct Session<'a> {
+    repository: &'a Path,
+    workshop: Workshop,
+}
+
+/// One lesson to be played.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// The lesson.
+    pub lesson: &'a Lesson,
+    /// How it is played.
+    pub rules: Rules,
+    /// What answers in the example's place, if not the example.
+    pub stand_in: Option<StandIn>,
+}
+
+/// One lesson that was played.
+#[derive(Debug)]
+pub struct Played {
+    /// How it ended; a trouble if its City did not come up or go down.
+    pub outcome: Result<Outcome>,
+    /// From before its City was up until it was down.
+    pub took: Duration,
+}
+
+impl Played {
+    /// Whether every step went as shown.
+    pub fn passed(&self) -> bool {
+        matches!(self.outcome, Ok(Outcome::Passed(_)))
+    }
+
+    /// Whether it was broken off by the user.
+    pub fn interrupted(&self) -> bool {
+        matches!(self.outcome, Ok(Outcome::Interrupted))
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Begins one. From here on Ctrl-C and SIGTERM end it in order.
+    pub fn open(repository: &'a Path) -> Result<Session<'a>> {
+        interrupt::watch()?;
+        adopt_orphans()?;
+        // Before `conf/` is copied, for the keys are copied with it.
+        crate::certs::ensure(repository)?;
+        Ok(Session { repository, workshop: Workshop::open(repository)? })
+    }
+
+    /// Builds what these lessons need, in the environment in which cargo finds it built on a host.
+    pub fn build(&self, lessons: &[Lesson]) -> Result {
+        if lessons.is_empty() {
+            return Ok(());
+        }
+        let mut command = Command::new("cargo");
+        command.arg("build").current_dir(self.repository).stdin(Stdio::null());
+        command.env_clear().envs(environment::for_building());
+        for lesson in lessons {
+            command.args(["--example", &lesson.name]);
+            for bin in binaries(lesson) {
+                command.args(["--bin", &bin]);
+            }
+        }
+        let mut cargo = command.spawn().or_trouble(|| "cannot start cargo".into())?;
+        let built = loop {
+            if let Some(status) = cargo.try_wait().or_trouble(|| "cannot wait for cargo".into())? {
+                break status.success();
+            }
+            if interrupt::raised() {
+                let _ = cargo.kill();
+                let _ = cargo.wait();
+                return Err(interrupted());
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        if built {
+            return Ok(());
+        }
+        Err(Trouble::new("what the lessons need does not build")
+            .remedy("the compiler's message is above; mend that, and verify again"))
+    }
+
+    /// Plays all tasks, `jobs` at a time. `done` is told each one as it ends, and what it returns is printed.
+    pub fn play(
+        &self,
+        tasks: &[Task],
+        jobs: usize,
+        mut done: impl FnMut(&Task, &Played) -> String,
+    ) -> Vec<Played> {
+        let board = MultiProgress::new();
+        let work = |task: &Task| {
+            let begun = Instant::now();
+            let bar = bar(&board, task);
+            let outcome = self.one(task, &bar);
+            bar.finish_and_clear();
+            board.remove(&bar);
+            Played { outcome, took: begun.elapsed() }
+        };
+        side_by_side(tasks, jobs, work, |task, played| {
+            let said = done(task, played);
+            if !said.is_empty() {
+                board.suspend(|| println!("{}", said.trim_end_matches('\n')));
+            }
+        })
+    }
+
+    fn one(&self, task: &Task, bar: &ProgressBar) -> Result<Outcome> {
+        if interrupt::raised() {
+            return Ok(Outcome::Interrupted);
+        }
+        let lesson = task.lesson;
+        let (city, shims) = self.city(lesson, task.stand_in.as_ref())?;
+        let stage = OnCity { city: &city, repository: self.repository, shims: &shims };
+        let outcome = play(lesson, &stage, task.rules, &|index| {
+            bar.set_position(index as u64 + 1);
+            bar.set_message(match &lesson.steps[index] {
+                Step::Command(shown) => first_line(&shown.typed()),
+                Step::Log { pattern, .. } => format!("log: {pattern}"),
+            });
+        });
+        bar.set_message("taking its City down");
+        city.down()?;
+        outcome
+    }
+
+    /// A City for one lesson, and the shims for its hosts.
+    fn city(&self, lesson: &Lesson, stand_in: Option<&StandIn>) -> Result<(City, std::path::PathBuf)> {
+        let mode = stand_in.map_or("verify", |stand_in| stand_in.mode);
+        let options = UpOptions {
+            name: format!("{mode}-{}-{}", lesson.number(), process::id()),
+            conf: Some(self.workshop.conf(self.repository, &format!("{}-{mode}", lesson.name))?),
+            nginx: false,
+            lifetime: Lifetime::Owner,
+            private: true,
+        };
+        let shims = self.workshop.shims(&lesson.name, stand_in)?;
+        Ok((City::up(&options)?, shims))
+    }
+
+    /// A City in which this lesson's example has been started; `within` is the time until its ports are open.
+    pub fn example(&self, lesson: &Lesson) -> Result<(City, Command)> {
+        let (city, shims) = self.city(lesson, None)?;
+        let stage = OnCity { city: &city, repository: self.repository, shims: &shims };
+        let line = format!("exec cargo run -q --example {}", lesson.name);
+        let command = super::stage::Stage::command(&stage, Place::Host("dev"), &line);
+        Ok((city, command))
+    }
+}
+
+/// The trouble of being stopped by the user.
+pub fn interrupted() -> Trouble {
+    Trouble::new("interrupted").status(interrupt::STATUS)
+}
+
+/// The root package's own programs that a lesson runs.
+fn binaries(lesson: &Lesson) -> Vec<String> {
+    let commands = lesson.steps.iter().filter_map(|step| match step {
+        Step::Command(shown) => Some(&shown.command),
+        Step::Log { .. } => None,
+    });
+    let words = commands.map(|command| command.split_whitespace());
+    words
+        .filter_map(|mut words| words.find(|word| *word == "--bin").and(words.next()))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn bar(board: &MultiProgress, task: &Task) -> ProgressBar {
+    let bar = ProgressBar::new(task.lesson.steps.len() as u64);
+    let template = "  {spinner} {prefix:<28} step {pos}/{len}  {elapsed}  {wide_msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    let bar = board.add(bar);
+    bar.set_prefix(task.lesson.name.clone());
+    bar.set_message("bringing its City up");
+    if std::io::stderr().is_terminal() {
+        bar.enable_steady_tick(Duration::from_millis(150));
+    }
+    bar
+}
