@@ -20,8 +20,14 @@ fn a_city_comes_up_answers_and_leaves_nothing() {
     let lab = Lab::new();
     assert!(lab.ok(&["up", "--detach"]).contains("172.28.0.20"));
     lab.ok(&["status"]);
-    assert_eq!(lab.ok(&["exec", "client1", "curl", "-s", "http://172.28.0.20:8080/"]), "Response from BLUE\n");
-    assert_eq!(lab.ok(&["exec", "client2", "curl", "-s", "http://green.pingora.local:8080/"]), "Response from GREEN\n");
+    assert_eq!(
+        lab.ok(&["exec", "client1", "curl", "-s", "http://172.28.0.20:8080/"]),
+        "Response from BLUE\n"
+    );
+    assert_eq!(
+        lab.ok(&["exec", "client2", "curl", "-s", "http://green.pingora.local:8080/"]),
+        "Response from GREEN\n"
+    );
     assert_eq!(lab.ok(&["exec", "blue", "hostname"]), "blue\n");
     lab.ok(&["down"]);
     lab.nothing_is_left();
@@ -37,13 +43,15 @@ fn a_command_on_a_host_is_like_one_here() {
     assert_eq!(status, 127, "{err}");
 
     let mut cat = lab.tool();
-    let mut cat = cat.args(["exec", "dev", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut cat =
+        cat.args(["exec", "dev", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     cat.stdin.take().unwrap().write_all(b"by way of stdin").unwrap();
     assert_eq!(said(cat.wait_with_output().unwrap()).1, "by way of stdin");
 
     // Nothing of the machine's environment, but what is named.
     let mut env = lab.tool();
-    let env = env.args(["exec", "dev", "env"]).env("http_proxy", "http://192.0.2.1/").env("RUST_LOG", "debug");
+    let env =
+        env.args(["exec", "dev", "env"]).env("http_proxy", "http://192.0.2.1/").env("RUST_LOG", "debug");
     let seen = said(env.output().unwrap()).1;
     assert!(!seen.contains("http_proxy") && seen.contains("RUST_LOG=debug\n"), "{seen}");
     assert!(seen.contains("CITY_HOST=dev\n") && seen.contains("CARGO_NET_OFFLINE=true\n"), "{seen}");
@@ -66,7 +74,8 @@ fn signals_pass_and_a_killed_client_takes_its_command_along() {
     let lab = Lab::new();
     lab.ok(&["up", "--detach"]);
     let start = |mark: &str| {
-        let script = format!("trap 'exit 9' TERM; echo ready; while :; do read -t 0.05 <> <(:); done # {mark}");
+        let script =
+            format!("trap 'exit 9' TERM; echo ready; while :; do read -t 0.05 <> <(:); done # {mark}");
         let mut command = lab.tool();
         command.args(["exec", "dev", "bash", "-c", &script]).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -76,7 +85,9 @@ fn signals_pass_and_a_killed_client_takes_its_command_along() {
         assert_eq!(line, "ready\n");
         child
     };
-    let runs = |mark: &str| lab.processes().iter().any(|(_, _, line)| line.contains("bash -c") && line.contains(mark));
+    let runs = |mark: &str| {
+        lab.processes().iter().any(|(_, _, line)| line.contains("bash -c") && line.contains(mark))
+    };
 
     let mut asked = start("asked-to-end");
     signal(&asked, Signal::SIGTERM);
@@ -95,7 +106,19 @@ fn what_is_done_to_a_host_is_what_docker_would_do() {
     lab.ok(&["up", "--detach"]);
     let curl = |limit: &str| {
         let url = "http://172.28.0.20:8080/";
-        lab.city(&["exec", "client1", "curl", "-s", "-m", limit, "-w", "%{num_connects}", "-o", "/dev/null", url])
+        lab.city(&[
+            "exec",
+            "client1",
+            "curl",
+            "-s",
+            "-m",
+            limit,
+            "-w",
+            "%{num_connects}",
+            "-o",
+            "/dev/null",
+            url,
+        ])
     };
     assert_eq!(curl("5").0, 0);
 
@@ -132,7 +155,10 @@ fn several_cities_live_side_by_side() {
     assert_eq!(status, 1);
     assert!(err.contains("one, two") && err.contains("--name"), "{err}");
     lab.ok(&["stop", "--name", "one", "blue"]);
-    assert_eq!(lab.ok(&["exec", "--name", "two", "client1", "curl", "-s", "http://172.28.0.20:8080/"]), "Response from BLUE\n");
+    assert_eq!(
+        lab.ok(&["exec", "--name", "two", "client1", "curl", "-s", "http://172.28.0.20:8080/"]),
+        "Response from BLUE\n"
+    );
     let (status, _, err) = lab.city(&["up", "--detach", "--name", "one"]);
     assert_eq!(status, 1);
     assert!(err.contains("already up"), "{err}");
@@ -164,10 +190,13 @@ fn whatever_is_killed_nothing_stays() {
     lab.ok(&["up", "--detach"]);
 
     // A service: it is started again.
-    let service = || lab.processes().iter().find(|(_, _, line)| line.contains("service blue ")).map(|found| found.0);
+    let service =
+        || lab.processes().iter().find(|(_, _, line)| line.contains("service blue ")).map(|found| found.0);
     let before = service().unwrap();
     kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
-    eventually("blue is served again", || service().is_some_and(|now| now != before) && lab.city(&["status"]).0 == 0);
+    eventually("blue is served again", || {
+        service().is_some_and(|now| now != before) && lab.city(&["status"]).0 == 0
+    });
 }
 
 #[test]
@@ -206,7 +235,8 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     let run = |lab: &Lab| {
         let mut command = std::process::Command::new(&runner);
         command.arg(&example).env("CITY_STATE_ROOT", lab.root.path()).env_remove("CITY_HOST");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
         said(child.wait_with_output().unwrap())
     };
@@ -220,7 +250,9 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     let (status, out, err) = run(&lab);
     assert_eq!((status, out.as_str(), err.as_str()), (5, "dev said hello\n", ""));
     let log = lab.folder("city").join("hosts/dev/log/42_answer.log");
-    eventually("its words are kept", || std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\n"));
+    eventually("its words are kept", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\n")
+    });
 }
 
 #[test]
@@ -251,7 +283,8 @@ fn an_ordinary_user_needs_no_rights() {
     // A clone of one's own: keys that another made cannot be read.
     let clone = own.join(".clone");
     let all = "mkdir -p $0/city $0/lessons && cp Cargo.toml $0/ && cp -r conf $0/ && chown -R 65534 $0/..";
-    let made = std::process::Command::new("bash").args(["-c", all]).arg(&clone).current_dir(repository()).status();
+    let made =
+        std::process::Command::new("bash").args(["-c", all]).arg(&clone).current_dir(repository()).status();
     assert!(made.unwrap().success());
     let city = |args: &[&str]| {
         let mut command = lab.tool();

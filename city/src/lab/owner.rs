@@ -87,6 +87,11 @@ impl City {
         self.end()
     }
 
+    /// Takes it down if this process brought it up; another's City stays.
+    pub fn leave(self) -> Result {
+        if self.keeper.is_some() { self.down() } else { Ok(()) }
+    }
+
     /// Where there are no namespaces, none is up.
     #[cfg(not(target_os = "linux"))]
     pub fn down(self) -> Result {

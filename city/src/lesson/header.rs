@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Header {
     /// The ports that the lesson's example opens, its private origins included.
     pub ports: Vec<u16>,
+    /// Ports that the example names and never opens, such as one that must refuse.
+    pub closed: Vec<u16>,
     /// The deadline of each step.
     pub timeout: Duration,
     /// Whether the gateway must pass this lesson too, and if not, why.
@@ -50,6 +52,7 @@ impl Default for Header {
     fn default() -> Header {
         Header {
             ports: Vec::new(),
+            closed: Vec::new(),
             timeout: STEP_DEADLINE,
             gateway: Wanted::Yes,
             fuzz: Wanted::Yes,
@@ -60,7 +63,7 @@ impl Default for Header {
     }
 }
 
-const KEYS: [&str; 6] = ["ports", "timeout", "gateway", "fuzz", "grace", "standin-exempt"];
+const KEYS: [&str; 7] = ["ports", "closed", "timeout", "gateway", "fuzz", "grace", "standin-exempt"];
 
 impl Header {
     /// Takes in what stands between `city:` and `-->` in one comment.
@@ -87,6 +90,7 @@ impl Header {
     fn set(&mut self, key: &str, value: &str, here: &str) -> Result {
         match key {
             "ports" => self.ports = ports(value, here)?,
+            "closed" => self.closed = ports(value, here)?,
             "timeout" => self.timeout = duration(key, value, here)?,
             "grace" => self.grace = duration(key, value, here)?,
             "gateway" => self.gateway = wanted(key, value, here)?,

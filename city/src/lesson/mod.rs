@@ -12,17 +12,22 @@
 //! | `progress` | what was verified last, and how it ended |
 //! | `anchors`, `index`, `bless` | what is copied into lessons, README and SUMMARY |
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
+//! | `tour` | a lesson run for somebody who watches, command by command |
 //! | `condition` | what `wait-for` can wait for |
 
+pub mod agreement;
 pub mod anchors;
 pub mod bless;
 pub mod compare;
 pub mod condition;
 pub mod console;
+pub mod ends;
 pub mod header;
 pub mod hint;
 pub mod index;
 pub mod interrupt;
+pub mod negative;
+pub mod noise;
 pub mod on_city;
 pub mod play;
 pub mod pool;
@@ -33,4 +38,5 @@ pub mod session;
 pub mod shelf;
 pub mod stage;
 pub mod text;
+pub mod tour;
 pub mod workshop;

@@ -1,14 +1,13 @@
 //! Many lessons at once: built together, then played side by side, each in a City of its own.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::console::Place;
 use super::interrupt;
 use super::on_city::OnCity;
 use super::play::{Outcome, Rules, play};
@@ -135,9 +134,8 @@ impl<'a> Session<'a> {
             return Ok(Outcome::Interrupted);
         }
         let lesson = task.lesson;
-        let (city, shims) = self.city(lesson, task.stand_in.as_ref())?;
-        let stage = OnCity { city: &city, repository: self.repository, shims: &shims };
-        let outcome = play(lesson, &stage, task.rules, &|index| {
+        let place = self.place(lesson, task.stand_in.as_ref())?;
+        let outcome = play(lesson, &place.stage(self), task.rules, &|index| {
             bar.set_position(index as u64 + 1);
             bar.set_message(match &lesson.steps[index] {
                 Step::Command(shown) => first_line(&shown.typed()),
@@ -145,12 +143,12 @@ impl<'a> Session<'a> {
             });
         });
         bar.set_message("taking its City down");
-        city.down()?;
+        place.city.down()?;
         outcome
     }
 
     /// A City for one lesson, and the shims for its hosts.
-    fn city(&self, lesson: &Lesson, stand_in: Option<&StandIn>) -> Result<(City, std::path::PathBuf)> {
+    pub fn place(&self, lesson: &Lesson, stand_in: Option<&StandIn>) -> Result<OwnPlace> {
         let mode = stand_in.map_or("verify", |stand_in| stand_in.mode);
         let options = UpOptions {
             name: format!("{mode}-{}-{}", lesson.number(), process::id()),
@@ -160,16 +158,27 @@ impl<'a> Session<'a> {
             private: true,
         };
         let shims = self.workshop.shims(&lesson.name, stand_in)?;
-        Ok((City::up(&options)?, shims))
+        Ok(OwnPlace { city: City::up(&options)?, shims })
     }
 
-    /// A City in which this lesson's example has been started; `within` is the time until its ports are open.
-    pub fn example(&self, lesson: &Lesson) -> Result<(City, Command)> {
-        let (city, shims) = self.city(lesson, None)?;
-        let stage = OnCity { city: &city, repository: self.repository, shims: &shims };
-        let line = format!("exec cargo run -q --example {}", lesson.name);
-        let command = super::stage::Stage::command(&stage, Place::Host("dev"), &line);
-        Ok((city, command))
+    /// Where the tool lies that commands on hosts should use.
+    pub fn tool(&self) -> PathBuf {
+        self.workshop.tool()
+    }
+}
+
+/// A City that one lesson has for itself.
+#[derive(Debug)]
+pub struct OwnPlace {
+    /// The City.
+    pub city: City,
+    shims: PathBuf,
+}
+
+impl OwnPlace {
+    /// The stage that it makes.
+    pub fn stage<'b>(&'b self, session: &'b Session) -> OnCity<'b> {
+        OnCity { city: &self.city, repository: session.repository, shims: &self.shims }
     }
 }
 

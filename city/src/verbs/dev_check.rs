@@ -1,12 +1,136 @@
-//! `city dev-check`: check that every verification can fail, and that names, ports, files and indexes agree.
+//! `city dev-check`: check that every verification can fail, that examples end cleanly, and that names, ports,
+//! files and indexes agree.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use crate::trouble::{Result, Trouble};
+use console::style;
+
+use super::sync;
+use crate::lesson::pool::side_by_side;
+use crate::lesson::session::{self, Session};
+use crate::lesson::text::Lesson;
+use crate::lesson::{agreement, ends, interrupt, negative, noise, shelf};
+use crate::paths;
+use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Which lessons are tried against stand-ins and ended; all by default
+    #[arg(value_name = "NN")]
+    lessons: Vec<String>,
+    /// How many at once
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Repeat the random requests of an earlier run
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Make noise at this address: what dev-check runs on dev
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    noise: Option<SocketAddr>,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city dev-check` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(seed_of_this_moment);
+    if let Some(address) = args.noise {
+        noise::make(address, seed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let repository = paths::repository()?;
+    let all = shelf::read(&repository, &[])?;
+    let lessons = shelf::read(&repository, &args.lessons)?;
+    let jobs = args.jobs.unwrap_or_else(session::jobs);
+    let session = Session::open(&repository)?;
+
+    let mut tally = Tally::default();
+    agree(&mut tally, &repository, &all)?;
+    against_stand_ins(&mut tally, &session, &lessons, jobs);
+    if !interrupt::raised() {
+        session.build(&lessons)?;
+        end_cleanly(&mut tally, &session, &lessons, jobs, seed);
+    }
+    drop(session);
+    if interrupt::raised() {
+        eprintln!("dev-check: interrupted");
+        return Ok(ExitCode::from(interrupt::STATUS));
+    }
+    println!("dev-check: {} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    /// Counts a check, and returns its first word.
+    fn count(&mut self, good: bool) -> String {
+        *(if good { &mut self.passed } else { &mut self.failed }) += 1;
+        if good { style("ok  ").green().to_string() } else { style("FAIL").red().bold().to_string() }
+    }
+}
+
+fn agree(tally: &mut Tally, repository: &Path, all: &[Lesson]) -> Result {
+    println!("{}", style("Names, ports, files and indexes").bold());
+    let mut checks = agreement::check(repository, all)?;
+    let (name, problems) = match sync::stale(repository) {
+        Ok(stale) => {
+            ("nothing that is copied is stale", stale.into_iter().flat_map(|file| file.what).collect())
+        }
+        Err(trouble) => ("nothing that is copied is stale", vec![trouble.to_string()]),
+    };
+    let stale = |what: String| {
+        if what.contains(';') { what } else { format!("{what} is stale: run `cargo city sync`") }
+    };
+    checks.push(agreement::Check { name, problems: Vec::into_iter(problems).map(stale).collect() });
+    for check in checks {
+        println!("{} {}", tally.count(check.problems.is_empty()), check.name);
+        for problem in check.problems {
+            println!("       {problem}");
+        }
+    }
+    Ok(())
+}
+
+fn against_stand_ins(tally: &mut Tally, session: &Session, lessons: &[Lesson], jobs: usize) {
+    println!("\n{}", style("Every verification must fail against a stand-in").bold());
+    let tasks: Vec<_> = lessons.iter().flat_map(negative::tasks).collect();
+    let played = session.play(&tasks, jobs, |_, _| String::new());
+    for (task, result) in tasks.iter().zip(&played) {
+        if result.interrupted() {
+            continue;
+        }
+        let mut same = tasks.iter().zip(&played).filter(|(other, _)| other.lesson.name == task.lesson.name);
+        let all_fail = same.all(|(_, played)| !played.passed());
+        let verdict = negative::judge(task.lesson, result, all_fail);
+        let mode = task.stand_in.as_ref().map_or("", |stand_in| stand_in.mode);
+        let word = match verdict {
+            negative::Verdict::Fails(_) => "fails as it should",
+            negative::Verdict::Exempt(_) => "may pass          ",
+            _ => "NOT PROVEN        ",
+        };
+        let first = tally.count(verdict.is_good());
+        println!("{first} {word}   {:<28} {mode:<7} {}", task.lesson.name, verdict.said());
+    }
+}
+
+fn end_cleanly(tally: &mut Tally, session: &Session, lessons: &[Lesson], jobs: usize, seed: u64) {
+    println!("\n{}", style(format!("Examples live through noise and end cleanly (seed {seed})")).bold());
+    let check = |lesson: &Lesson| ends::check(session, lesson, seed);
+    side_by_side(lessons, jobs, check, |lesson, outcome| {
+        if interrupt::raised() {
+            return;
+        }
+        let said = outcome.as_ref().err().map_or("ends as it should".to_owned(), ToString::to_string);
+        println!("{} {:<28} {said}", tally.count(outcome.is_ok()), lesson.name);
+    });
+}
+
+fn seed_of_this_moment() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) ^ now.as_secs()
 }
