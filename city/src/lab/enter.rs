@@ -295,17 +295,20 @@ impl Drop for Mark {
     }
 }
 
-/// Lets commands go on whose waiting process was stopped, so that they can end with their City.
-pub fn release_stopped(city_folder: &Path) {
-    for entry in std::fs::read_dir(city_folder.join("clients")).into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let Ok(process) = procfs::process::Process::new(pid) else { continue };
+/// The processes that wait for a command on a host of this City.
+pub fn clients(city_folder: &Path) -> Vec<i32> {
+    let entries = std::fs::read_dir(city_folder.join("clients")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Lets those of them go on that were stopped, so that what they wait for can end with its City.
+pub fn release_stopped(clients: &[i32]) {
+    for pid in clients {
+        let Ok(process) = procfs::process::Process::new(*pid) else { continue };
         let ours = process.exe().ok() == std::env::current_exe().ok();
         let stopped = process.stat().is_ok_and(|stat| stat.state == 'T');
         if ours && stopped {
-            let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGCONT);
+            let _ = nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGCONT);
         }
     }
 }

@@ -17,7 +17,7 @@ pub type Variables = Vec<(OsString, OsString)>;
 pub fn on_host(folder: &Path, host: &str) -> Variables {
     let mut variables = base();
     let name = folder.file_name().unwrap_or_default().to_owned();
-    let mut path = folder.join("bin").into_os_string();
+    let mut path = tools(folder).into_os_string();
     if let Some(rest) = env::var_os("PATH") {
         path.push(":");
         path.push(rest);
@@ -32,6 +32,11 @@ pub fn on_host(folder: &Path, host: &str) -> Variables {
     // No host of a City reaches a registry; without this, cargo finds out only after eleven seconds.
     set(&mut variables, "CARGO_NET_OFFLINE", "true".into());
     variables
+}
+
+/// The folder with the tool itself, for PATH.
+pub fn tools(folder: &Path) -> PathBuf {
+    folder.join("bin")
 }
 
 /// The environment in which lessons are built on the machine: that of a host, plus what reaches a registry.

@@ -87,6 +87,11 @@ impl City {
         self.end()
     }
 
+    /// Takes it down if this process brought it up; another's City stays.
+    pub fn leave(self) -> Result {
+        if self.keeper.is_some() { self.down() } else { Ok(()) }
+    }
+
     /// Where there are no namespaces, none is up.
     #[cfg(not(target_os = "linux"))]
     pub fn down(self) -> Result {
@@ -105,6 +110,8 @@ impl City {
             super::record::clear_stale(&self.folder);
             return Ok(());
         };
+        // Read now: the keeper takes the list along when it goes.
+        let waiting = super::enter::clients(&self.folder);
         let started = Instant::now();
         match &mut self.keeper {
             Some(keeper) => drop(keeper.stdin.take()),
@@ -112,7 +119,7 @@ impl City {
         }
         let mut killed = false;
         while !ended(&handle, Duration::from_millis(50)) {
-            super::enter::release_stopped(&self.folder);
+            super::enter::release_stopped(&waiting);
             if started.elapsed() > Duration::from_secs(3) && !killed {
                 killed = true;
                 let _ = pidfd_send_signal(&handle, Signal::KILL);

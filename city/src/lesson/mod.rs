@@ -12,6 +12,7 @@
 //! | `progress` | what was verified last, and how it ended |
 //! | `anchors`, `index`, `bless` | what is copied into lessons, README and SUMMARY |
 //! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
+//! | `tour` | a lesson run for somebody who watches, command by command |
 //! | `condition` | what `wait-for` can wait for |
 
 pub mod agreement;
@@ -37,4 +38,5 @@ pub mod session;
 pub mod shelf;
 pub mod stage;
 pub mod text;
+pub mod tour;
 pub mod workshop;

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -242,6 +242,13 @@ impl Background {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             drop(text);
+        }
+    }
+
+    /// Sends the command itself a signal, if it still runs.
+    pub fn signal(&mut self, signal: Signal) {
+        if matches!(self.status(), Ok(None)) {
+            let _ = kill(Pid::from_raw(self.group.child.id().cast_signed()), signal);
         }
     }
 

@@ -40,10 +40,14 @@ fn rust() -> Finding {
     let Some(version) = first_line("rustc", &["--version"]) else {
         return Finding::Bad("no rustc on PATH: install Rust with https://rustup.rs".into());
     };
-    let mut numbers = version.split_whitespace().nth(1).unwrap_or("").split('.').map_while(|n| n.parse().ok());
+    let mut numbers =
+        version.split_whitespace().nth(1).unwrap_or("").split('.').map_while(|n| n.parse().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) >= RUST => Finding::Good(version),
-        _ => Finding::Bad(format!("{version} is too old: {}.{} or newer, with `rustup update`", RUST.0, RUST.1)),
+        _ => Finding::Bad(format!(
+            "{version} is too old: {}.{} or newer, with `rustup update`",
+            RUST.0, RUST.1
+        )),
     }
 }
 
@@ -69,7 +73,11 @@ fn room() -> Option<Finding> {
         Finding::Good(format!("{:.0} GiB free for {}", gib(free), target.display()))
     } else {
         let cure = "free some, or set CARGO_TARGET_DIR to a larger disk";
-        Finding::Bad(format!("{:.1} GiB free for {}, up to 6 are needed: {cure}", gib(free), target.display()))
+        Finding::Bad(format!(
+            "{:.1} GiB free for {}, up to 6 are needed: {cure}",
+            gib(free),
+            target.display()
+        ))
     })
 }
 
@@ -121,7 +129,10 @@ fn taken_ports() -> Vec<Finding> {
         let list: Vec<_> = ports.iter().map(u16::to_string).collect();
         Ok((!ports.is_empty()).then(|| {
             let who = format!("see `cargo city exec --name {name} dev ps aux`");
-            Finding::Good(format!("on dev of the City '{name}' something listens on {}: {who}", list.join(", ")))
+            Finding::Good(format!(
+                "on dev of the City '{name}' something listens on {}: {who}",
+                list.join(", ")
+            ))
         }))
     };
     named
@@ -135,7 +146,9 @@ fn docker() -> Finding {
     }
     match first_line("docker", &["version", "--format", "{{.Server.Version}}"]) {
         Some(version) => Finding::Good(format!("Docker engine {version}")),
-        None => Finding::Missing("Docker is installed, but no engine answers: only the Docker City needs it".into()),
+        None => Finding::Missing(
+            "Docker is installed, but no engine answers: only the Docker City needs it".into(),
+        ),
     }
 }
 

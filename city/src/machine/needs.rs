@@ -73,7 +73,9 @@ pub fn provide() -> Result {
     }
     let names: Vec<_> = lacking.iter().map(|need| need.program).collect();
     let lack = || Trouble::new(format!("this machine lacks {}", names.join(", ")));
-    let Some(as_root) = root_command() else { return Err(lack().remedy(format!("run: {}", remedy(&lacking)))) };
+    let Some(as_root) = root_command() else {
+        return Err(lack().remedy(format!("run: {}", remedy(&lacking))));
+    };
     if find("apt-get").is_none() {
         return Err(lack().remedy(format!("run: {}", remedy(&lacking))));
     }
@@ -88,7 +90,8 @@ pub fn provide() -> Result {
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
         command.status().or_trouble(|| "cannot run apt-get".into())
     };
-    let install: Vec<&str> = ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
+    let install: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
     // The package lists of a fresh machine are often missing or old.
     if !apt(&install)?.success() {
         apt(&["update"])?;

@@ -55,7 +55,10 @@ mod linux {
         println!("  eight Cities up and down at once  {}", show(&mut eight));
         weight.sort_unstable();
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
-        println!("  memory of all its processes       {:.1} MiB (proportional)", mib(weight[weight.len() / 2]));
+        println!(
+            "  memory of all its processes       {:.1} MiB (proportional)",
+            mib(weight[weight.len() / 2])
+        );
         lesson(runs)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -107,7 +110,8 @@ mod linux {
 
     /// The memory of a City: the proportional size of its keeper and everything that descends from it.
     fn proportional_size(city: &City) -> Result<u64> {
-        let keeper = owner::keeper_pid(&city.folder).ok_or_else(|| Trouble::new("the City does not answer"))?;
+        let keeper =
+            owner::keeper_pid(&city.folder).ok_or_else(|| Trouble::new("the City does not answer"))?;
         let parents: HashMap<i32, i32> = all_processes()
             .or_trouble(|| "cannot read /proc".into())?
             .filter_map(|process| process.ok()?.stat().ok())

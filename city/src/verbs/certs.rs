@@ -2,11 +2,26 @@
 
 use std::process::ExitCode;
 
-use crate::trouble::{Result, Trouble};
+use crate::certs;
+use crate::paths;
+use crate::trouble::Result;
 
+/// Makes what is missing and renews what expires within a week or does not fit; the rest is left untouched.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Make all of them anew, the authority included
+    #[arg(long)]
+    renew: bool,
+    /// Say nothing when everything is good already
+    #[arg(long, short)]
+    quiet: bool,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    Err(Trouble::new("`city certs` is not built yet"))
+pub fn run(args: Args) -> Result<ExitCode> {
+    let repository = paths::repository()?;
+    let report = if args.renew { certs::renew(&repository)? } else { certs::ensure(&repository)? };
+    if report.changed() || !args.quiet {
+        println!("{report}");
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,25 +1,21 @@
-use crate::trouble::Result;
+//! `city service`: run the services of one host, here and in the foreground.
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::services;
+use crate::trouble::Result;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The host whose services to run: blue, green, advanced, grpc, dns or nowhere
     host: String,
+    /// The folder with the City's keys and certificates
+    #[arg(long, value_name = "DIR", default_value = "conf/keys")]
+    keys: PathBuf,
 }
+
 pub fn run(args: Args) -> Result<ExitCode> {
-    let host = crate::map::host(&args.host)?;
-    let mut ls = vec![];
-    for p in host.tcp {
-        ls.push(std::net::TcpListener::bind(("0.0.0.0", *p)).unwrap());
-    }
-    let us: Vec<_> = host.udp.iter().map(|p| std::net::UdpSocket::bind(("0.0.0.0", *p)).unwrap()).collect();
-    let name = host.name.to_uppercase();
-    loop {
-        use std::io::{Read, Write};
-        let (mut s, _) = ls[0].accept().unwrap();
-        let mut b = [0; 4096];
-        let _ = s.read(&mut b);
-        let body = format!("Response from {name}\n");
-        let _ =
-            write!(s, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        let _ = us.len();
-    }
+    services::run::run(&args.host, &args.keys)?;
+    Ok(ExitCode::SUCCESS)
 }

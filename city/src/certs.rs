@@ -1,4 +1,0 @@
-//! Making the City's certificate authority and its certificates.
-pub fn ensure(_: &std::path::Path) -> crate::trouble::Result {
-    Ok(())
-}
