@@ -298,13 +298,13 @@ fn finish(answer: Answer, method: &Method, record: &Record) -> Response<Sent> {
     let mut response = Response::new(());
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    for (name, value) in &answer.headers {
+    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    for (name, value) in answer.headers.iter().filter(|(name, _)| !bodiless || *name != "content-type") {
         headers.insert(*name, HeaderValue::from_static(value));
     }
     if let Ok(date) = HeaderValue::from_str(&date) {
         headers.insert(header::DATE, date);
     }
-    let bodiless = matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
     }

@@ -2,22 +2,30 @@
 //!
 //! ```text
 //! run        opens a host's ports and serves until SIGTERM
-//! http       one connection: requests in, recorded, answers out      tap, follow: HTTP/1 to the byte
-//! echo       blue and green
-//! dns        the City's name server                                  zone: what it answers
-//! journal    what was received                                       wire: bytes, shown safely
-//! fault      what blue and green do when they are broken
+//! port       one port: who connects, what is spoken, who answers    tls: certificates, clients, ALPN
+//! http       one connection: requests in, recorded, answers out     tap, follow: HTTP/1 to the byte
+//! echo       blue and green                                         fault: what they do when broken
+//! advanced   HTTP, HTTPS, h2c, mutual TLS
+//! grpc       health, reflection, echo
+//! dns        the City's name server                                 zone: what it answers
+//! nowhere    the black hole of the Docker City
+//! journal    what was received                                      wire: bytes, shown safely
 //! state      the folder in which all of this is kept
 //! ```
 
+pub mod advanced;
 pub mod dns;
 pub mod echo;
 pub mod fault;
-pub mod follow;
+mod follow;
+pub mod grpc;
 pub mod http;
 pub mod journal;
+pub mod nowhere;
+pub mod port;
 pub mod run;
 pub mod state;
-pub mod tap;
+mod tap;
+pub mod tls;
 pub mod wire;
 pub mod zone;

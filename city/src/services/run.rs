@@ -1,22 +1,23 @@
 //! Opens the ports of a host and serves on them until SIGTERM.
 
-use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use hickory_server::Server;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::http::{Context, Site, serve_http1};
+use super::dns::{self, Dns};
+use super::http::Context;
 use super::journal::Journal;
-use super::{dns, echo, state};
-use crate::map::Host;
+use super::port::{Port, Speaks};
+use super::{advanced, echo, grpc, nowhere, state};
 use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// Runs all services of one host in the foreground; returns when it is told to end.
-pub fn run(host: &Host, keys: &Path) -> Result {
+pub fn run(host: &str, keys: &Path) -> Result {
     // One thread: a host's services are small, and a City has many of them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -24,9 +25,9 @@ pub fn run(host: &Host, keys: &Path) -> Result {
         .or_trouble(|| "cannot start the runtime".into())?;
     let ended = runtime.block_on(async {
         let mut terminate =
-            signal(SignalKind::terminate()).or_trouble(|| "cannot listen for SIGTERM".into())?;
+            signal(SignalKind::terminate()).or_trouble(|| "cannot watch for SIGTERM".into())?;
         let mut interrupt =
-            signal(SignalKind::interrupt()).or_trouble(|| "cannot listen for SIGINT".into())?;
+            signal(SignalKind::interrupt()).or_trouble(|| "cannot watch for SIGINT".into())?;
         let _running = start(host, keys).await?;
         tokio::select! {
             _ = terminate.recv() => {}
@@ -41,81 +42,63 @@ pub fn run(host: &Host, keys: &Path) -> Result {
 
 /// What must be kept for the services to go on.
 enum Running {
-    Http,
-    Dns { _server: hickory_server::Server<dns::Dns> },
+    /// Their tasks are all there is.
+    Tasks,
+    Dns {
+        _server: Server<Dns>,
+    },
+    Nowhere {
+        _full: nowhere::Full,
+    },
 }
 
-async fn start(host: &Host, _keys: &Path) -> Result<Running> {
+async fn start(host: &str, keys: &Path) -> Result<Running> {
     let folder = state::own_folder()?;
     let journal = Journal::open(folder.as_deref())
-        .or_trouble(|| format!("cannot open the journal of {} in CITY_STATE", host.name))?;
-    let breakable = matches!(host.name, "blue" | "green");
-    let context = Context { journal: Arc::clone(&journal), folder: folder.clone(), breakable };
-    match host.name {
-        "blue" | "green" => {
-            let site: Arc<Site> =
-                if host.name == "blue" { Arc::new(echo::blue) } else { Arc::new(echo::green) };
-            for port in host.tcp {
-                let listener = listen(host, *port, "HTTP").await?;
-                tokio::spawn(http1_listener(listener, context.clone(), Arc::clone(&site)));
-            }
-            Ok(Running::Http)
-        }
+        .or_trouble(|| format!("cannot open the journal of {host} in CITY_STATE"))?;
+    let ports = match host {
+        "blue" => vec![Port { number: 8080, about: "HTTP", tls: None, speaks: Speaks::http1(echo::blue) }],
+        "green" => vec![Port { number: 8080, about: "HTTP", tls: None, speaks: Speaks::http1(echo::green) }],
+        "advanced" => advanced::ports(keys)?,
+        "grpc" => grpc::ports(keys).await?,
         "dns" => {
-            let port = host.tcp[0];
-            let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).await;
-            let udp = udp.map_err(|error| cannot_open(host, port, "DNS over UDP", error))?;
-            println!("{}: DNS over UDP on 0.0.0.0:{port}", host.name);
-            let tcp = listen(host, port, "DNS over TCP").await?;
-            Ok(Running::Dns { _server: dns::serve(udp, tcp, journal, folder) })
+            let about = "DNS over UDP";
+            let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).await;
+            let udp = udp.map_err(|error| cannot_open(host, 53, about, error))?;
+            println!("{host}: {about} on 0.0.0.0:53");
+            let tcp = listen(host, 53, "DNS over TCP").await?;
+            return Ok(Running::Dns { _server: dns::serve(udp, tcp, journal, folder) });
         }
-        name => Err(Trouble::new(format!("{name} serves nothing")).status(2)),
-    }
-}
-
-/// Serves HTTP/1 to everybody who connects.
-pub async fn http1_listener(listener: TcpListener, context: Context, site: Arc<Site>) {
-    accept(listener, move |stream, peer, port| {
-        let connection = context.journal.connection(peer, port, None);
-        serve_http1(stream, connection, context.clone(), Arc::clone(&site))
-    })
-    .await;
-}
-
-/// Accepts connections for ever, and gives each a task of its own.
-async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream, SocketAddr, u16) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // What a client sees must not depend on how the kernel gathers small writes.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(serve(stream, peer, port));
-            }
-            // The client was gone before it was its turn.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                // No file descriptors left: others must end first.
-                eprintln!("port {port}: cannot accept: {error}");
-                tokio::task::yield_now().await;
-            }
+        "nowhere" => {
+            let full = nowhere::fill(80).await.map_err(|error| cannot_open(host, 80, "nothing", error))?;
+            println!("{host}: nothing on 0.0.0.0:80, behind a queue that is full");
+            return Ok(Running::Nowhere { _full: full });
         }
+        _ => {
+            return Err(Trouble::new(format!("'{host}' has no services"))
+                .remedy("blue, green, advanced, grpc, dns and nowhere have")
+                .status(2));
+        }
+    };
+    let breakable = matches!(host, "blue" | "green");
+    let context = Context { journal, folder, breakable };
+    for port in ports {
+        let listener = listen(host, port.number, port.about).await?;
+        tokio::spawn(port.serve(listener, context.clone()));
     }
+    Ok(Running::Tasks)
 }
 
-async fn listen(host: &Host, port: u16, what: &str) -> Result<TcpListener> {
+async fn listen(host: &str, port: u16, about: &str) -> Result<TcpListener> {
     let bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await;
-    let listener = bound.map_err(|error| cannot_open(host, port, what, error))?;
-    println!("{}: {what} on 0.0.0.0:{port}", host.name);
+    let listener = bound.map_err(|error| cannot_open(host, port, about, error))?;
+    println!("{host}: {about} on 0.0.0.0:{port}");
     Ok(listener)
 }
 
-fn cannot_open(host: &Host, port: u16, what: &str, error: io::Error) -> Trouble {
+fn cannot_open(host: &str, port: u16, about: &str, error: io::Error) -> Trouble {
     let kind = error.kind();
-    let trouble = Trouble::new(format!("{} cannot open port {port} ({what})", host.name)).cause(error);
+    let trouble = Trouble::new(format!("{host} cannot open port {port} ({about})")).cause(error);
     match kind {
         io::ErrorKind::AddrInUse => {
             trouble.remedy(format!("`ss -lntup 'sport = :{port}'` shows who holds it"))

@@ -33,7 +33,8 @@ pub struct Args {
     /// Print only the last N
     #[arg(long, value_name = "N", conflicts_with_all = ["count", "clear"])]
     last: Option<usize>,
-    /// Print how many requests had this target, or this path before a `?`; without TARGET, how many there were
+    /// Print how many requests had this target, or this path before a `?` (`PURGE /x`: and this method); without
+    /// TARGET, how many there were
     #[arg(long, value_name = "TARGET", num_args = 0..=1, conflicts_with_all = ["clear", "full", "json"])]
     count: Option<Option<String>>,
     /// Empty the journal

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::map;
 use crate::services;
 use crate::trouble::Result;
 
@@ -17,6 +16,6 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    services::run::run(map::host(&args.host)?, &args.keys)?;
+    services::run::run(&args.host, &args.keys)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -74,6 +74,8 @@ pub struct Client {
     pub cn: String,
     /// Its serial number in hexadecimal.
     pub serial: String,
+    /// Whether the City's authority has signed it.
+    pub trusted: bool,
 }
 
 impl Received {
@@ -100,9 +102,12 @@ impl Received {
             || self.target.bytes().starts_with(b"/_city/")
     }
 
-    /// Whether its target is this one, or its path, up to a `?`, is.
+    /// Whether its target is this one, or its path, up to a `?`, is. `PURGE /file` asks for the method too.
     pub fn is_to(&self, target: &str) -> bool {
-        self.target.is(target) || self.path() == target.as_bytes()
+        match target.split_once(' ') {
+            Some((method, target)) => self.method.is(method) && self.is_to(target),
+            None => self.target.is(target) || self.path() == target.as_bytes(),
+        }
     }
 }
 
