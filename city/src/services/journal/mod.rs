@@ -229,8 +229,13 @@ enum Line {
 pub struct Reader {
     path: PathBuf,
     offset: u64,
+    /// How the file begins. The first line names its run and number, so another beginning is another journal.
+    beginning: Vec<u8>,
     tail: Vec<u8>,
 }
+
+/// Enough of a first line to know it again.
+const BEGINNING: usize = 64;
 
 /// What [`Reader::news`] found.
 #[derive(Debug, Default)]
@@ -248,7 +253,7 @@ pub struct News {
 impl Reader {
     /// A reader that starts at the beginning of a host's journal.
     pub fn new(host_folder: &Path) -> Reader {
-        Reader { path: path(host_folder), offset: 0, tail: Vec::new() }
+        Reader { path: path(host_folder), offset: 0, beginning: Vec::new(), tail: Vec::new() }
     }
 
     /// What has been recorded since the last call. A journal that does not exist yet is empty.
@@ -260,11 +265,16 @@ impl Reader {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(news),
             Err(error) => return Err(Trouble::new(cannot()).cause(error)),
         };
-        if file.metadata().or_trouble(cannot)?.len() < self.offset {
+        let mut beginning = Vec::new();
+        file.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning).or_trouble(cannot)?;
+        // It may have been cleared, and have grown again beyond where we were.
+        let shrunk = file.metadata().or_trouble(cannot)?.len() < self.offset;
+        if shrunk || !beginning.starts_with(&self.beginning) {
             news.cleared = true;
             self.offset = 0;
             self.tail.clear();
         }
+        self.beginning = beginning;
         file.seek(SeekFrom::Start(self.offset)).or_trouble(cannot)?;
         let read = file.read_to_end(&mut self.tail).or_trouble(cannot)?;
         self.offset += read as u64;

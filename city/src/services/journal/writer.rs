@@ -57,7 +57,10 @@ impl Journal {
         Journal::with_limit(host_folder, LIMIT)
     }
 
-    pub(super) fn with_limit(host_folder: Option<&Path>, limit: u64) -> io::Result<Arc<Journal>> {
+    pub(in crate::services) fn with_limit(
+        host_folder: Option<&Path>,
+        limit: u64,
+    ) -> io::Result<Arc<Journal>> {
         let open = |folder: &Path| File::options().create(true).append(true).open(super::path(folder));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Arc::new(Journal {
