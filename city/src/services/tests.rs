@@ -298,6 +298,22 @@ fn a_reader_follows_a_journal_that_grows_and_is_cleared() {
     assert!(news.cleared && news.begun.len() == 1 && news.begun[0].outcome.ended);
 }
 
+#[test]
+fn a_journal_may_be_written_by_nginx() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"{"entry":{"run":0,"number":7,"time":"2026-01-01T00:00:00+00:00","connection":3,
+        "peer":"172.28.0.10:51034","port":443,"version":"HTTP/2.0","method":"GET","target":"/a%2F",
+        "headers":[["Host","v1.api.pingora.local"]],"tls":{"sni":"v1.api.pingora.local","alpn":"h2","client":null},
+        "status":200,"date":null,"body":0,"complete":true,"ended":true}}"#;
+    std::fs::write(journal::path(folder.path()), line.replace('\n', "") + "\n").unwrap();
+    let [entry] = &journal::read(folder.path()).unwrap()[..] else { panic!("one request") };
+    assert_eq!(
+        entry.line(),
+        "GET /a%2F  host=v1.api.pingora.local  from=172.28.0.10  sni=v1.api.pingora.local"
+    );
+    assert_eq!(entry.outcome.status, Some(200));
+}
+
 fn keys() -> (TempDir, PathBuf) {
     let repository = tempfile::tempdir().unwrap();
     let keys = certs::ensure(repository.path()).unwrap().folder;

@@ -207,16 +207,23 @@ impl Entry {
     }
 }
 
-/// The lines of which the file consists.
+/// The lines of which the file consists; `R` is a [`Received`], by reference or owned.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum Line<R> {
     /// A request's head has arrived.
-    Request(Received),
+    Request(R),
     /// It was answered, or broke off. A later one about the same request replaces it.
     Outcome {
         run: u64,
         number: u64,
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// Both at once, by a server that tells of requests when they are over: nginx.
+    Entry {
+        #[serde(flatten)]
+        request: R,
         #[serde(flatten)]
         outcome: Outcome,
     },
@@ -284,8 +291,9 @@ impl Reader {
         let whole = self.tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         for line in self.tail[..whole].split(|byte| *byte == b'\n') {
             // A full disk can leave half a line behind. The others still tell the truth.
-            let Ok(line) = serde_json::from_slice(line) else { continue };
+            let Ok(line) = serde_json::from_slice::<Line<Received>>(line) else { continue };
             match line {
+                Line::Entry { request, outcome } => news.begun.push(Entry { request, outcome }),
                 Line::Request(request) => {
                     places.insert((request.run, request.number), news.begun.len());
                     news.begun.push(Entry { request, outcome: Outcome::default() });
