@@ -113,6 +113,7 @@ fn dev_check_tells_a_proven_lesson_from_one_that_is_not() {
         "host$ cargo city journal blue --last 1\nGET /tea  host=tiny  from=172.28.0.10\n",
         "",
     );
+    course.edit(LESSON, "dev$ cat", "host$ cargo city wait-for 'dev log \"never\"'\ndev$ cat");
     course.edit("examples/06_tiny.rs", "//! 06 · Tiny", "//! 06 · Tiny, on 127.0.0.1:9090");
     let (status, out, _) = course.city(&["dev-check"]);
     assert_eq!(status, 1);
