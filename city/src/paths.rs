@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::lab::environment;
 use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// The root of the repository: the nearest folder upwards that holds the workspace and its `lessons/`.
@@ -30,16 +31,22 @@ fn is_repository(folder: &Path) -> bool {
 /// It is deliberately not in `XDG_RUNTIME_DIR`, which differs between a login, `su` and `sudo`: a City must
 /// be found again from any of one's shells.
 pub fn state() -> Result<PathBuf> {
-    let uid = nix::unistd::getuid().as_raw();
+    // Under sudo it stays that user's: commands on hosts run as that user and write there.
+    let person = environment::sudo_user();
+    let uid = person.as_ref().map_or_else(nix::unistd::getuid, |user| user.uid).as_raw();
     let folder = match env::var_os("CITY_STATE_ROOT") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(format!("/tmp/pingora-city-{uid}")),
     };
     let made = DirBuilder::new().mode(0o700).create(&folder);
-    if let Err(error) = made
+    if let Err(error) = &made
         && error.kind() != std::io::ErrorKind::AlreadyExists
     {
         return Err(Trouble::new(format!("cannot make the state folder {}", folder.display())).cause(error));
+    }
+    if made.is_ok() && person.is_some() {
+        std::os::unix::fs::chown(&folder, Some(uid), None)
+            .or_trouble(|| format!("cannot give {} to its user", folder.display()))?;
     }
     let about = fs::symlink_metadata(&folder).or_trouble(|| format!("cannot read {}", folder.display()))?;
     if !about.is_dir() || about.uid() != uid {

@@ -89,7 +89,7 @@ impl Door {
         let mark = Mark::new(&city.folder);
         join(&self.init, self.user_namespace)
             .or_trouble(|| format!("cannot enter {host} of the City '{}'", city.name))?;
-        let exec = Exec::prepare(&program)?;
+        let exec = Exec::prepare(&program, environment::sudo_user())?;
         // SAFETY: this process has one thread.
         let child = match unsafe { fork() }.or_trouble(|| "cannot fork".into())? {
             ForkResult::Parent { child } => child,
@@ -121,7 +121,8 @@ fn join(init: impl AsFd, user_namespace: bool) -> nix::Result<()> {
 
 /// Starts a program on a host from the keeper, which stays where it is. The program becomes the keeper's child.
 pub fn spawn(init: impl AsFd, program: &Program, output: &OwnedFd) -> Result<Pid> {
-    let exec = Exec::prepare(program)?;
+    // The City's own services stay what the keeper is.
+    let exec = Exec::prepare(program, None)?;
     let (read, write) = nix::unistd::pipe().or_trouble(|| "cannot make a pipe".into())?;
     // SAFETY: the keeper has one thread.
     match unsafe { fork() }.or_trouble(|| "cannot fork".into())? {
@@ -177,7 +178,7 @@ struct Exec {
 }
 
 impl Exec {
-    fn prepare(program: &Program) -> Result<Exec> {
+    fn prepare(program: &Program, drop_to: Option<nix::unistd::User>) -> Result<Exec> {
         let nul = |error| Trouble::new("a NUL byte in a command").cause(error);
         let c = |text: &[u8]| CString::new(text).map_err(nul);
         let argv = program.argv.iter().map(|word| c(word.as_bytes())).collect::<Result<Vec<_>>>()?;
@@ -196,7 +197,6 @@ impl Exec {
             .iter()
             .map(|(name, value)| c(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<Result<Vec<_>>>()?;
-        let drop_to = environment::sudo_user();
         Ok(Exec { argv, variables, candidates, folder: c(program.folder.as_os_str().as_bytes())?, drop_to })
     }
 

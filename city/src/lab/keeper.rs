@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use nix::unistd::{ForkResult, Pid, fork, setsid};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::control::State;
+use super::environment;
 use super::host::{self, View};
 use super::network::Network;
 use super::record::{self, Lock, Record};
@@ -219,7 +220,15 @@ fn furnish(folder: &std::path::Path) -> Result {
     // So that lessons can say `city raw …` on any host, as they can in a container.
     fs::create_dir_all(folder.join("bin")).or_trouble(cannot)?;
     let tool = std::env::current_exe().or_trouble(cannot)?;
-    symlink(tool, folder.join("bin/city")).or_trouble(cannot)
+    symlink(tool, folder.join("bin/city")).or_trouble(cannot)?;
+    if let Some(user) = environment::sudo_user() {
+        let hosts = HOSTS.iter().map(|host| paths::host(folder, host.name));
+        let inner = hosts.flat_map(|host| [host.join("log"), host]);
+        for folder in inner.chain([folder.to_owned(), folder.join("clients")]) {
+            chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).or_trouble(cannot)?;
+        }
+    }
+    Ok(())
 }
 
 /// All hosts at once: making a network namespace takes the kernel a while.

@@ -7,6 +7,8 @@ use std::process::Command;
 use super::console::Place;
 use super::stage::Stage;
 use crate::lab::{City, environment};
+use crate::map;
+use crate::services::journal;
 use crate::trouble::Result;
 
 /// A City that is up, and the shims that its hosts find first.
@@ -55,7 +57,15 @@ impl Stage for OnCity<'_> {
     }
 
     fn journals(&self) -> Vec<(String, Vec<String>)> {
-        Vec::new()
+        // The City has been up for as long as the lesson runs: all that its journals hold is the lesson's.
+        let upstreams = map::HOSTS.iter().filter(|host| host.serves() && host.name != "dns");
+        upstreams
+            .filter_map(|host| {
+                let entries = journal::read(&self.city.host_folder(host.name)).ok()?;
+                let lines = entries.iter().filter(|entry| !entry.request.is_citys_own());
+                Some((host.name.to_owned(), lines.map(journal::Entry::line).collect()))
+            })
+            .collect()
     }
 }
 
