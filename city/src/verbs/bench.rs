@@ -102,7 +102,9 @@ mod linux {
             // All eight live before the first goes.
             let up: Result<Vec<City>> = coming
                 .into_iter()
-                .map(|thread| thread.join().map_err(|_| Trouble::new("a thread panicked")).flatten())
+                .map(|thread| {
+                    thread.join().map_err(|_| Trouble::new("a thread panicked")).and_then(|city| city)
+                })
                 .collect();
             up?.into_iter().try_for_each(City::down)
         })
