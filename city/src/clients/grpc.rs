@@ -72,15 +72,25 @@ struct Channel(SendRequest<Body>);
 
 impl Service<http::Request<Body>> for Channel {
     type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = std::result::Result<Self::Response, hyper::Error>> + Send>>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), hyper::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), Status>> {
+        self.0.poll_ready(cx).map_err(unavailable)
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let sending = self.0.send_request(request);
+        Box::pin(async move { sending.await.map_err(unavailable) })
+    }
+}
+
+/// A connection that fails is UNAVAILABLE to a gRPC client, unless HTTP/2 gave a reason that has a status.
+fn unavailable(error: hyper::Error) -> Status {
+    let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    match Status::from_error(Box::new(error)) {
+        status if status.code() == Code::Unknown => Status::unavailable(format!("connection lost: {cause}")),
+        status => status,
     }
 }
 

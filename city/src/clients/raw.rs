@@ -170,7 +170,7 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
                 let digits: String = chars.by_ref().take(2).collect();
                 u8::from_str_radix(&digits, 16)
                     .ok()
-                    .filter(|_| digits.len() == 2)
+                    .filter(|_| digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit()))
                     .ok_or_else(|| format!("'\\x{digits}' is no byte: two hexadecimal digits follow \\x"))?
             }
             other => {

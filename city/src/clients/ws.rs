@@ -232,3 +232,99 @@ impl<W: Write> Talk<'_, W> {
         Ok(End::Bad)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn script(say: Vec<Say>) -> Script {
+        Script {
+            expect: say.len(),
+            say,
+            interval: Duration::ZERO,
+            fragment: None,
+            patience: CONNECT,
+            hold: Duration::ZERO,
+            close: 1000,
+        }
+    }
+
+    fn text(text: &str) -> Say {
+        Say::Text(text.into())
+    }
+
+    async fn play_with(listener: &TcpListener, script: &Script) -> (End, String) {
+        let url: Uri = format!("ws://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let tls = TlsArgs { ca: "".into(), sni: None, cert: None, key: None };
+        let mut out = Vec::new();
+        let end = play(&url, &[], &tls, script, &mut out).await.unwrap();
+        (end, String::from_utf8(out).unwrap())
+    }
+
+    async fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    /// Says everything back, and closes with 4000 when it hears `go`.
+    async fn echo(listener: &TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            if message == Message::text("go") {
+                let frame = CloseFrame { code: 4000.into(), reason: "gone".into() };
+                socket.close(Some(frame)).await.unwrap();
+            } else if message.is_text() || message.is_binary() {
+                socket.send(message).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_comes_back() {
+        let cases = [
+            (script(vec![text("a"), text("b")]), "a\nb\n(closed: 1000)\n"),
+            (script(vec![Say::Binary(1000), Say::Ping]), "(binary, 1000 bytes)\n(pong)\n(closed: 1000)\n"),
+            (Script { fragment: Some(2), ..script(vec![text("fünf")]) }, "fünf\n(closed: 1000)\n"),
+            (Script { close: 1001, ..script(vec![]) }, "(closed: 1001)\n"),
+            (Script { expect: 1, ..script(vec![text("a"), text("go")]) }, "a\n(closed: 4000 gone)\n"),
+        ];
+        for (script, expected) in cases {
+            let listener = listener().await;
+            let ((end, said), ()) = tokio::join!(play_with(&listener, &script), echo(&listener));
+            assert_eq!((end, said.as_str()), (End::Good, expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_told() {
+        let listener = listener().await;
+        let missing = script(vec![text("go")]);
+        let ((end, said), ()) = tokio::join!(play_with(&listener, &missing), echo(&listener));
+        assert_eq!((end, said.as_str()), (End::Bad, "(closed: 4000 gone)\n"));
+
+        let patience = Duration::from_millis(20);
+        let silent = Script { expect: 1, patience, ..script(vec![]) };
+        let ((end, said), ()) = tokio::join!(play_with(&listener, &silent), echo(&listener));
+        assert_eq!((end, said.as_str()), (End::Bad, "(nothing for 20ms)\n"));
+
+        let refuse = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        };
+        let waiting = script(vec![text("a")]);
+        let ((end, said), ()) = tokio::join!(play_with(&listener, &waiting), refuse);
+        assert_eq!((end, said.as_str()), (End::Bad, "HTTP/1.1 403 Forbidden\n"));
+
+        let hang_up = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            drop(tokio_tungstenite::accept_async(stream).await.unwrap());
+        };
+        let ((end, said), ()) = tokio::join!(play_with(&listener, &waiting), hang_up);
+        assert_eq!(end, End::Bad);
+        assert!(said.starts_with("(lost: "), "{said}");
+    }
+}

@@ -27,10 +27,8 @@ const NOISE: Duration = Duration::from_secs(60);
 /// Starts the example in a City of its own, makes noise at its ports, and ends it by SIGTERM and by SIGINT.
 pub fn check(session: &Session, lesson: &Lesson, seed: u64) -> Result {
     let place = session.place(lesson, None)?;
-    let stage = place.stage(session);
-    let trial = Trial { lesson, city: &place.city, stage: &stage };
+    let trial = Trial { lesson, city: &place.city, stage: place.stage(session) };
     let outcome = trial.run(&session.tool(), seed);
-    drop(stage);
     place.city.down()?;
     outcome
 }
@@ -38,7 +36,7 @@ pub fn check(session: &Session, lesson: &Lesson, seed: u64) -> Result {
 struct Trial<'a> {
     lesson: &'a Lesson,
     city: &'a City,
-    stage: &'a OnCity<'a>,
+    stage: OnCity<'a>,
 }
 
 impl Trial<'_> {

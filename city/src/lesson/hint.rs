@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::play::{Example, Failure, Problem, Scene, joined};
 
 /// Where to look, if the facts tell.
@@ -282,7 +284,12 @@ fn header(answer: &Answer) -> Option<String> {
 
 fn wrong_status(answer: &Answer) -> Option<String> {
     let (expected, got) = answer.status;
-    (expected != got).then(|| format!("it ended with status {got} where the lesson expects {expected}"))
+    if expected == got {
+        return None;
+    }
+    // A shell tells the end by a signal as 128 and its number.
+    let signal = Signal::try_from(got - 128).map(|signal| format!(" ({signal})")).unwrap_or_default();
+    Some(format!("it ended with status {got}{signal} where the lesson expects {expected}"))
 }
 
 /// The path and query that a command asks for.
@@ -377,6 +384,7 @@ mod tests {
                 0,
                 "the answer has no X-A",
             ),
+            ("dev$ true", &[], "", 141, "it ended with status 141 (SIGPIPE) where"),
             ("dev$ true", &[], "", 3, "it ended with status 3 where the lesson expects 0"),
         ];
         for (typed, shown, got, status, expected) in cases {

@@ -127,7 +127,7 @@ async fn send<R: ResponseHandler>(
     if request.edns.is_some() {
         message.edns(&edns);
     }
-    let message = message.build(metadata.clone(), &answer.answers, &[], &answer.soa, &answer.additionals);
+    let message = message.build(metadata, &answer.answers, &[], &answer.soa, &answer.additionals);
     // A client that is gone does not miss its answer.
     let sent = response.send_response(message).await;
     sent.unwrap_or_else(|_| ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() }))

@@ -192,7 +192,7 @@ fn framing(head: &Head) -> Option<Place> {
         let named = move |known: &Wire| known.bytes().eq_ignore_ascii_case(name.as_bytes());
         head.headers.iter().filter(move |(known, _)| named(known)).map(|(_, value)| value.bytes())
     };
-    if let Some(codings) = values("transfer-encoding").last() {
+    if let Some(codings) = values("transfer-encoding").next_back() {
         let last = codings.rsplit(|byte| *byte == b',').next()?.trim_ascii();
         let chunked = head.version == "HTTP/1.1" && last.eq_ignore_ascii_case(b"chunked");
         return chunked.then_some(Place::ChunkSize);

@@ -88,6 +88,9 @@ async fn answer(
     mut routes: Routes,
 ) -> Result<Response<tonic::body::Body>, Infallible> {
     let deadline = deadline(request.headers());
+    if request.body().is_end_stream() {
+        record.complete();
+    }
     let request = request.map(|body| Counted { body, record: Arc::clone(&record) });
     let call = routes.call(request);
     let mut response = match deadline {
@@ -138,7 +141,13 @@ impl Body for Counted {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         match &frame {
-            Some(Ok(frame)) => this.record.body(frame.data_ref().map_or(0, Bytes::len) as u64),
+            Some(Ok(frame)) => {
+                this.record.body(frame.data_ref().map_or(0, Bytes::len) as u64);
+                // Nobody need ask again.
+                if this.body.is_end_stream() {
+                    this.record.complete();
+                }
+            }
             Some(Err(_)) => {}
             None => this.record.complete(),
         }

@@ -26,6 +26,8 @@ pub mod port;
 pub mod run;
 pub mod state;
 mod tap;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod wire;
 pub mod zone;

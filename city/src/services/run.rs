@@ -3,7 +3,6 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
 
 use hickory_server::Server;
 use tokio::net::{TcpListener, UdpSocket};

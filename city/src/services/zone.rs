@@ -110,8 +110,10 @@ pub fn built_in() -> Names {
         address(host.name, host.address());
     }
     address("nowhere", map::NOWHERE);
-    for name in ["*.api", "v1.api", "v2.api"] {
-        advanced.map(|advanced| address(name, advanced));
+    if let Some(advanced) = advanced {
+        for name in ["*.api", "v1.api", "v2.api"] {
+            address(name, advanced);
+        }
     }
     for (name, hosts) in [("_http._tcp.app", &["blue", "green"][..]), ("_grpc._tcp.grpc", &["grpc"])] {
         let offered = map::HOSTS.iter().filter(|host| hosts.contains(&host.name));

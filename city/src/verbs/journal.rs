@@ -68,10 +68,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let shown = |entry: &Entry| args.probes || !entry.request.is_citys_own();
     if let Some(target) = &args.count {
-        let entries: Vec<_> = journal::read(&folder)?.into_iter().filter(shown).collect();
+        let entries = journal::read(&folder)?;
         let number = match target {
+            Some(target) if !args.probes => journal::count(&entries, target),
             Some(target) => entries.iter().filter(|entry| entry.request.is_to(target)).count(),
-            None => entries.len(),
+            None => entries.iter().filter(|entry| shown(entry)).count(),
         };
         println!("{number}");
         return Ok(ExitCode::SUCCESS);

@@ -19,8 +19,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct Args {
     /// Where to: host:port
     address: String,
-    /// What to send; \r \n \t \0 \\ and \xNN are understood; `-` is standard input
-    #[arg(value_name = "PIECE", required = true, allow_hyphen_values = true)]
+    /// What to send; \r \n \t \0 \\ and \xNN are understood; `-` is standard input, as it is
+    #[arg(value_name = "PIECE", required = true)]
     pieces: Vec<String>,
     /// Send the last PIECE this many times
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -207,16 +207,23 @@ impl Entry {
     }
 }
 
-/// The lines of which the file consists.
+/// The lines of which the file consists; `R` is a [`Received`], by reference or owned.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum Line<R> {
     /// A request's head has arrived.
-    Request(Received),
+    Request(R),
     /// It was answered, or broke off. A later one about the same request replaces it.
     Outcome {
         run: u64,
         number: u64,
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// Both at once, by a server that tells of requests when they are over: nginx.
+    Entry {
+        #[serde(flatten)]
+        request: R,
         #[serde(flatten)]
         outcome: Outcome,
     },
@@ -229,8 +236,13 @@ enum Line {
 pub struct Reader {
     path: PathBuf,
     offset: u64,
+    /// How the file begins. The first line names its run and number, so another beginning is another journal.
+    beginning: Vec<u8>,
     tail: Vec<u8>,
 }
+
+/// Enough of a first line to know it again.
+const BEGINNING: usize = 64;
 
 /// What [`Reader::news`] found.
 #[derive(Debug, Default)]
@@ -248,7 +260,7 @@ pub struct News {
 impl Reader {
     /// A reader that starts at the beginning of a host's journal.
     pub fn new(host_folder: &Path) -> Reader {
-        Reader { path: path(host_folder), offset: 0, tail: Vec::new() }
+        Reader { path: path(host_folder), offset: 0, beginning: Vec::new(), tail: Vec::new() }
     }
 
     /// What has been recorded since the last call. A journal that does not exist yet is empty.
@@ -260,11 +272,16 @@ impl Reader {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(news),
             Err(error) => return Err(Trouble::new(cannot()).cause(error)),
         };
-        if file.metadata().or_trouble(cannot)?.len() < self.offset {
+        let mut beginning = Vec::new();
+        file.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning).or_trouble(cannot)?;
+        // It may have been cleared, and have grown again beyond where we were.
+        let shrunk = file.metadata().or_trouble(cannot)?.len() < self.offset;
+        if shrunk || !beginning.starts_with(&self.beginning) {
             news.cleared = true;
             self.offset = 0;
             self.tail.clear();
         }
+        self.beginning = beginning;
         file.seek(SeekFrom::Start(self.offset)).or_trouble(cannot)?;
         let read = file.read_to_end(&mut self.tail).or_trouble(cannot)?;
         self.offset += read as u64;
@@ -274,8 +291,9 @@ impl Reader {
         let whole = self.tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         for line in self.tail[..whole].split(|byte| *byte == b'\n') {
             // A full disk can leave half a line behind. The others still tell the truth.
-            let Ok(line) = serde_json::from_slice(line) else { continue };
+            let Ok(line) = serde_json::from_slice::<Line<Received>>(line) else { continue };
             match line {
+                Line::Entry { request, outcome } => news.begun.push(Entry { request, outcome }),
                 Line::Request(request) => {
                     places.insert((request.run, request.number), news.begun.len());
                     news.begun.push(Entry { request, outcome: Outcome::default() });

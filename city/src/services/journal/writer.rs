@@ -57,7 +57,10 @@ impl Journal {
         Journal::with_limit(host_folder, LIMIT)
     }
 
-    pub(super) fn with_limit(host_folder: Option<&Path>, limit: u64) -> io::Result<Arc<Journal>> {
+    pub(in crate::services) fn with_limit(
+        host_folder: Option<&Path>,
+        limit: u64,
+    ) -> io::Result<Arc<Journal>> {
         let open = |folder: &Path| File::options().create(true).append(true).open(super::path(folder));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Arc::new(Journal {
@@ -91,13 +94,11 @@ impl Journal {
             headers: head.headers,
             tls: connection.tls.clone(),
         };
-        let line = Line::Request(request);
-        self.append(&line);
-        let Line::Request(request) = line else { unreachable!("it was built as a request above") };
+        self.append(&Line::Request(&request));
         Arc::new(Record { journal: Arc::clone(self), request, progress: Mutex::default() })
     }
 
-    fn append(&self, line: &Line) {
+    fn append(&self, line: &Line<&Received>) {
         let Some(file) = &self.file else { return };
         let size = file.metadata().map_or(0, |about| about.len());
         if size > self.limit {
@@ -114,7 +115,7 @@ impl Journal {
 }
 
 /// One write a line: O_APPEND keeps lines whole. A disk that is full must not keep the upstream from serving.
-fn write_line(mut file: &File, line: &Line) {
+fn write_line(mut file: &File, line: &Line<&Received>) {
     if let Ok(mut text) = serde_json::to_vec(line) {
         text.push(b'\n');
         let _ = file.write_all(&text);
