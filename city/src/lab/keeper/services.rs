@@ -43,7 +43,7 @@ impl Keeper {
         };
         let variables = environment::on_host(&self.folder, live.host.name);
         let program = Program { argv, variables, folder: self.record.repository.clone() };
-        let pid = enter::spawn(&live.handle, &program, &OwnedFd::from(log))
+        let pid = enter::spawn(&live.body.borrow().handle, &program, &OwnedFd::from(log))
             .map_err(|why| Trouble::new(format!("cannot start the services of {}: {why}", live.host.name)))?;
         live.service.set(Some(pid));
         Ok(())
@@ -176,7 +176,7 @@ fn stat_is_gone(pid: Pid) -> bool {
 /// The TCP ports on which something listens on a host. Seen in its `/proc/net/tcp`: a connection would be
 /// counted and logged by whoever listens.
 pub(super) fn listening(live: &Live) -> Vec<u16> {
-    let Ok(process) = Process::new(live.init.as_raw()) else { return Vec::new() };
+    let Ok(process) = Process::new(live.init().as_raw()) else { return Vec::new() };
     let entries = process.tcp().into_iter().chain(process.tcp6()).flatten();
     let mut ports: Vec<u16> = entries
         .filter(|entry| entry.state == TcpState::Listen)
@@ -192,7 +192,7 @@ fn missing_ports(live: &Live) -> Vec<u16> {
         return Vec::new();
     }
     let tcp = listening(live);
-    let udp = || Process::new(live.init.as_raw()).and_then(|process| process.udp()).unwrap_or_default();
+    let udp = || Process::new(live.init().as_raw()).and_then(|process| process.udp()).unwrap_or_default();
     let mut missing: Vec<u16> = live.host.tcp.iter().copied().filter(|port| !tcp.contains(port)).collect();
     if !live.host.udp.is_empty() {
         let udp: Vec<u16> = udp().iter().map(|entry| entry.local_address.port()).collect();
@@ -201,8 +201,8 @@ fn missing_ports(live: &Live) -> Vec<u16> {
     missing
 }
 
-/// Reaps the keeper's children, and starts services again that ended though nobody stopped them, as a container
-/// with a restart policy would; not one that does nothing but end.
+/// Reaps the keeper's children. What ended though nobody stopped it comes back, as a container with a restart
+/// policy would: a host whose first process was killed, and a service, unless it does nothing but end.
 pub(super) async fn reap(keeper: Rc<Keeper>) {
     let Ok(mut children) = signal(SignalKind::child()) else { return };
     loop {
@@ -212,17 +212,25 @@ pub(super) async fn reap(keeper: Rc<Keeper>) {
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => continue,
             };
-            let Some(live) = keeper.hosts.iter().find(|live| live.service.get() == Some(pid)) else {
-                continue;
-            };
-            live.service.set(None);
+            let of = |live: &Live| live.service.get() == Some(pid) || live.init() == pid;
+            let Some(index) = keeper.hosts.iter().position(of) else { continue };
+            let live = &keeper.hosts[index];
             let recent = {
                 let mut ended = live.ended.borrow_mut();
                 ended.retain(|when| when.elapsed() < Duration::from_secs(10));
                 ended.push(Instant::now());
                 ended.len()
             };
-            if live.state.get() == State::Up && recent <= 3 {
+            if live.init() == pid {
+                live.state.set(State::Stopped);
+                let keeper = keeper.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = keeper.revive(&keeper.hosts[index]).await;
+                });
+                continue;
+            }
+            live.service.set(None);
+            if live.state.get() == State::Up && recent <= 4 {
                 // A failure is seen by `status`; there is nobody here to tell.
                 let _ = keeper.start_services(live);
             }
