@@ -145,9 +145,13 @@ async fn a_body_that_breaks_off_is_counted_as_far_as_it_came() {
 #[tokio::test]
 async fn what_is_no_http_is_journalled_too() {
     let blue = Served::blue().await;
+    let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+    let too_many = format!("GET /many HTTP/1.1\r\n{}\r\n", "X: 1\r\n".repeat(150));
     let cases = [
         ("GE\x01T / HTTP/1.1\r\n\r\n", "no valid HTTP: GE\\x01T / HTTP/1.1  from=127.0.0.1", Some(400)),
         ("PUT /x HTTP/1.1\r\nContent-Length: x\r\n\r\n", "PUT /x  from=127.0.0.1", Some(400)),
+        (&too_long, &format!("GET {}  from=127.0.0.1", &too_long[4..70_005]), Some(414)),
+        (&too_many, "GET /many  from=127.0.0.1", Some(431)),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "no valid HTTP: PRI * HTTP/2.0  from=127.0.0.1", None),
     ];
     for (request, line, status) in cases {
@@ -237,6 +241,18 @@ async fn a_half_closed_connection_is_still_read_and_counted() {
     drop(stream);
     let outcome = blue.last_ended().await.outcome;
     assert_eq!((outcome.status, outcome.body, outcome.complete), (None, 5, true));
+}
+
+#[tokio::test]
+async fn a_client_may_close_its_side_after_its_last_request() {
+    let blue = Served::blue().await;
+    let mut stream = TcpStream::connect(&blue.address).await.unwrap();
+    stream.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answers = String::new();
+    tokio::time::timeout(LONG, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+    assert_eq!(answers.matches("Response from BLUE\n").count(), 2, "{answers}");
+    assert!(blue.journal().iter().all(|entry| entry.outcome.status == Some(200)));
 }
 
 #[tokio::test]

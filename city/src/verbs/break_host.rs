@@ -9,9 +9,13 @@ use crate::services::fault::{Fault, Instead};
 use crate::services::state;
 use crate::trouble::{Result, Trouble};
 
-/// The host shows the fault from its next request on, to health checks as to everybody; its journal goes on
-/// recording. --slow goes with any of the others. A host has one fault at a time: another `break` replaces it.
+const HELP: &str =
+    "The host shows the fault from its next request on, to health checks as to everybody; its journal
+goes on recording. --slow goes with any of the others. A host has one fault at a time: another
+`break` replaces it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 #[command(group = clap::ArgGroup::new("instead").multiple(false))]
 pub struct Args {
     /// The host: blue or green

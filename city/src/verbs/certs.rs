@@ -7,8 +7,12 @@ use crate::lab::docker::settings;
 use crate::paths;
 use crate::trouble::Result;
 
-/// Makes what is missing and renews what expires within a week or does not fit; the rest is left untouched.
+const HELP: &str =
+    "Makes what is missing and renews what expires within a week or does not fit; the rest is left
+untouched.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// Make all of them anew, the authority included
     #[arg(long)]

@@ -13,9 +13,13 @@ use crate::services::state;
 use crate::services::zone::{self, Changes, Fault, Holds, Service, TTL};
 use crate::trouble::{Result, Trouble};
 
-/// A NAME is relative to pingora.local (blue, v3.api, _http._tcp.shop) or a full name within it. Every change
-/// holds from the next query on; resolvers may keep what they have for 2 seconds, the TTL of every record.
+const HELP: &str =
+    "A NAME is relative to pingora.local (blue, v3.api, _http._tcp.shop) or a full name within it.
+Every change holds from the next query on; resolvers may keep what they have for 2 seconds, the
+TTL of every record.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -16,15 +16,16 @@ use crate::trouble::{OrTrouble, Result, Trouble};
 /// How often a journal that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Each request is one line, printed when its head has arrived:
-///
-///   GET /green/leaf?in=autumn  host=green.pingora.local  from=172.28.0.10
-///
-/// with `sni=` over TLS and `client=` for a client certificate. The target is shown as it was received, with
-/// control characters as \xNN and a backslash as \\. Health probes (User-Agent city-health) and requests to
-/// /_city/ are left out. The journal of dns has one line a query.
+const HELP: &str = r"Each request is one line, printed when its head has arrived:
+
+  GET /green/leaf?in=autumn  host=green.pingora.local  from=172.28.0.10
+
+with `sni=` over TLS and `client=` for a client certificate. The target is shown as it was
+received, with control characters as \xNN and a backslash as \\. Health probes (User-Agent
+city-health) and requests to /_city/ are left out. The journal of dns has one line a query.";
+
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The host: blue, green, advanced, grpc or dns
     host: String,

@@ -52,7 +52,7 @@ fn print_map(name: &str) {
     for host in HOSTS {
         println!("  {:<9}{:<14}{}", host.name, host.address(), host.about);
     }
-    println!("  {:<9}{:<14}{}\n", "nowhere", NOWHERE, "nobody: never answers");
+    println!("  {:<9}{:<14}nobody: never answers\n", "nowhere", NOWHERE);
     let flag = name_flag(name);
     println!(
         "  cargo city shell dev{flag}\n  cargo city exec client1{flag} curl -s http://172.28.0.20:8080/"

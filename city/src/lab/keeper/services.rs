@@ -43,7 +43,7 @@ impl Keeper {
         };
         let variables = environment::on_host(&self.folder, live.host.name);
         let program = Program { argv, variables, folder: self.record.repository.clone() };
-        let pid = enter::spawn(&live.handle, &program, &OwnedFd::from(log))
+        let pid = enter::spawn(&live.body.borrow().handle, &program, &OwnedFd::from(log))
             .map_err(|why| Trouble::new(format!("cannot start the services of {}: {why}", live.host.name)))?;
         live.service.set(Some(pid));
         Ok(())
@@ -185,15 +185,15 @@ fn stat_is_gone(pid: Pid) -> bool {
 
 /// The TCP ports on which something listens on a host.
 pub(super) fn listening(live: &Live) -> Vec<u16> {
-    Process::new(live.init.as_raw()).map(|process| sockets::tcp(&process)).unwrap_or_default()
+    Process::new(live.init().as_raw()).map(|process| sockets::tcp(&process)).unwrap_or_default()
 }
 
 fn missing_ports(live: &Live) -> Vec<u16> {
-    sockets::missing(live.host, Process::new(live.init.as_raw()))
+    sockets::missing(live.host, Process::new(live.init().as_raw()))
 }
 
-/// Reaps the keeper's children, and starts services again that ended though nobody stopped them, as a container
-/// with a restart policy would; not one that does nothing but end.
+/// Reaps the keeper's children. What ended though nobody stopped it comes back, as a container with a restart
+/// policy would: a host whose first process was killed, and a service, unless it does nothing but end.
 pub(super) async fn reap(keeper: Rc<Keeper>) {
     let Ok(mut children) = signal(SignalKind::child()) else { return };
     loop {
@@ -203,17 +203,25 @@ pub(super) async fn reap(keeper: Rc<Keeper>) {
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => continue,
             };
-            let Some(live) = keeper.hosts.iter().find(|live| live.service.get() == Some(pid)) else {
-                continue;
-            };
-            live.service.set(None);
+            let of = |live: &Live| live.service.get() == Some(pid) || live.init() == pid;
+            let Some(index) = keeper.hosts.iter().position(of) else { continue };
+            let live = &keeper.hosts[index];
             let recent = {
                 let mut ended = live.ended.borrow_mut();
                 ended.retain(|when| when.elapsed() < Duration::from_secs(10));
                 ended.push(Instant::now());
                 ended.len()
             };
-            if live.state.get() == State::Up && recent <= 3 {
+            if live.init() == pid {
+                live.state.set(State::Stopped);
+                let keeper = keeper.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = keeper.revive(&keeper.hosts[index]).await;
+                });
+                continue;
+            }
+            live.service.set(None);
+            if live.state.get() == State::Up && recent <= 4 {
                 // A failure is seen by `status`; there is nobody here to tell.
                 let _ = keeper.start_services(live);
             }
