@@ -25,6 +25,9 @@ pub struct Args {
     /// All lessons
     #[arg(long, conflicts_with = "lessons")]
     all: bool,
+    /// One lesson of each module
+    #[arg(long, conflicts_with_all = ["lessons", "all"])]
+    sample: bool,
     /// How many at once; by default twice as many as there are processors, for lessons mostly wait
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
@@ -45,11 +48,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .remedy("without it, the examples are verified")
             .status(2));
     }
-    if args.lessons.is_empty() && !args.all {
+    if args.lessons.is_empty() && !args.all && !args.sample {
         return Err(Trouble::new("which lesson?").remedy("give its number, or --all").status(2));
     }
     let repository = paths::repository()?;
-    let lessons = shelf::read(&repository, &args.lessons)?;
+    let mut lessons = shelf::read(&repository, &args.lessons)?;
+    if args.sample {
+        lessons.dedup_by_key(|lesson| shelf::module(&lesson.name).0);
+    }
     let city = if args.docker { Some(docker_city()?) } else { None };
     let session = match &city {
         Some(city) => Session::in_docker(&repository, city)?,

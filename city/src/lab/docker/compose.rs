@@ -39,6 +39,15 @@ pub fn compose() -> Result<Command> {
         .remedy("install one: https://docs.docker.com/compose/install/"))
 }
 
+/// Whether the Docker City could be brought up here, and with what.
+pub fn look(repository: &Path) -> Result<String> {
+    let engine = engine::said(["version", "--format", "{{.Server.Version}}"])?;
+    let output = engine::output(compose()?.args(["version", "--short"]))?;
+    taken_containers(repository)?;
+    taken_subnet()?;
+    Ok(format!("Docker engine {engine}, Compose {}", String::from_utf8_lossy(&output.stdout).trim()))
+}
+
 /// Brings the City up, building its images first if they are missing or older than what they are made of, and
 /// returns when every container is healthy.
 pub fn up(repository: &Path) -> Result<City> {
