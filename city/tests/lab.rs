@@ -189,6 +189,24 @@ fn whatever_is_killed_nothing_stays() {
     }
     lab.ok(&["up", "--detach"]);
 
+    // The first process of a host, and with it the host: it comes back.
+    let keeper = lab.keeper("city");
+    let inits = || -> Vec<i32> {
+        let all = lab.processes();
+        let keepers =
+            all.iter().filter(|(_, parent, line)| *parent == keeper && line.contains("keeper --name"));
+        keepers.map(|(pid, ..)| *pid).collect()
+    };
+    assert_eq!(inits().len(), 8);
+    for init in inits() {
+        kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    }
+    eventually("the hosts are back", || inits().len() == 8 && lab.city(&["status"]).0 == 0);
+    assert_eq!(
+        lab.ok(&["exec", "client1", "curl", "-s", "http://blue.pingora.local:8080/"]),
+        "Response from BLUE\n"
+    );
+
     // A service: it is started again.
     let service =
         || lab.processes().iter().find(|(_, _, line)| line.contains("service blue ")).map(|found| found.0);

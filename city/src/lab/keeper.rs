@@ -48,6 +48,9 @@ pub struct Keeper {
     folder: PathBuf,
     record: Record,
     network: Network,
+    /// The keeper's own network namespace, to come back to.
+    own: File,
+    view: View,
     hosts: Vec<Live>,
     /// How many commands run on hosts now.
     visitors: Cell<usize>,
@@ -58,15 +61,20 @@ pub struct Keeper {
 /// One host that exists.
 struct Live {
     host: &'static Host,
-    init: Pid,
-    handle: OwnedFd,
-    /// The inode of its PID namespace, by which its processes are told from others'.
-    namespace: u64,
+    body: RefCell<Body>,
     state: Cell<State>,
     /// The process that runs its services, if it runs.
     service: Cell<Option<Pid>>,
     /// Times at which its services ended by themselves, to tell an accident from a loop.
     ended: RefCell<Vec<std::time::Instant>>,
+}
+
+/// The namespaces of a host, by way of the first process in them.
+struct Body {
+    init: Pid,
+    handle: OwnedFd,
+    /// The inode of its PID namespace, by which its processes are told from others'.
+    namespace: u64,
 }
 
 /// Becomes the keeper of a City and returns when it is over.
@@ -185,16 +193,16 @@ async fn run(options: UpOptions, folder: PathBuf) -> Result {
     let keeper = Rc::new(Keeper {
         hosts: create_hosts(&view)?,
         network: Network::new().await?,
+        own: open_namespace("self")?,
+        view,
         visitors: Cell::new(0),
         turn: tokio::sync::Mutex::new(()),
         options,
         folder,
         record,
     });
-    let own = open_namespace("self")?;
     for live in &keeper.hosts {
-        let netns = open_namespace(&live.init.to_string())?;
-        keeper.network.connect(live.host, &netns, &own).await?;
+        keeper.connect(live).await?;
     }
     tokio::task::spawn_local(services::reap(keeper.clone()));
     for live in &keeper.hosts {
@@ -236,19 +244,9 @@ fn create_hosts(view: &View) -> Result<Vec<Live>> {
     let born = HOSTS.iter().map(|host| Ok((host, host::create(host, view)?))).collect::<Result<Vec<_>>>()?;
     born.into_iter()
         .map(|(host, born)| {
-            let init = born.ready(host)?;
-            let process = rustix::process::Pid::from_raw(init.as_raw())
-                .ok_or_else(|| Trouble::new(format!("{} has no process", host.name)))?;
-            let handle = pidfd_open(process, PidfdFlags::empty())
-                .or_trouble(|| format!("cannot get a handle of {}", host.name))?;
-            let namespace = fs::metadata(format!("/proc/{init}/ns/pid"))
-                .or_trouble(|| format!("cannot see the namespace of {}", host.name))?
-                .ino();
             Ok(Live {
                 host,
-                init,
-                handle,
-                namespace,
+                body: RefCell::new(Body::new(host, born)?),
                 state: Cell::new(State::Up),
                 service: Cell::new(None),
                 ended: RefCell::default(),
@@ -271,6 +269,22 @@ impl Keeper {
             .ok_or_else(|| Trouble::new(format!("{name} is not in this City")))
     }
 
+    async fn connect(&self, live: &Live) -> Result {
+        let netns = open_namespace(&live.init().to_string())?;
+        self.network.connect(live.host, &netns, &self.own).await
+    }
+
+    /// A host whose first process was killed, and with it everything on it, is made anew.
+    async fn revive(&self, live: &Live) -> Result {
+        let _turn = self.turn.lock().await;
+        self.network.disconnect(live.host).await;
+        let born = host::create(live.host, &self.view)?;
+        live.body.replace(Body::new(live.host, born)?);
+        self.connect(live).await?;
+        live.state.set(State::Up);
+        self.start_services(live)
+    }
+
     /// The end, by the owner's going, by `down`, or by the last visitor's leaving. As this is the first process
     /// of its PID namespace, the kernel ends the others.
     fn is_over(&self) -> bool {
@@ -278,16 +292,36 @@ impl Keeper {
     }
 }
 
+impl Body {
+    fn new(host: &Host, born: host::Born) -> Result<Body> {
+        let init = born.ready(host)?;
+        let process = rustix::process::Pid::from_raw(init.as_raw())
+            .ok_or_else(|| Trouble::new(format!("{} has no process", host.name)))?;
+        let handle = pidfd_open(process, PidfdFlags::empty())
+            .or_trouble(|| format!("cannot get a handle of {}", host.name))?;
+        let namespace = fs::metadata(format!("/proc/{init}/ns/pid"))
+            .or_trouble(|| format!("cannot see the namespace of {}", host.name))?
+            .ino();
+        Ok(Body { init, handle, namespace })
+    }
+}
+
 impl Live {
+    /// Its first process, as the keeper numbers it.
+    fn init(&self) -> Pid {
+        self.body.borrow().init
+    }
+
     /// The processes on this host, its first one not among them, as the keeper numbers them.
     fn processes(&self) -> Vec<Pid> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let body = self.body.borrow();
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-            .filter(|pid| *pid != self.init.as_raw())
+            .filter(|pid| *pid != body.init.as_raw())
             .filter(|pid| {
-                fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns.ino() == self.namespace)
+                fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns.ino() == body.namespace)
             })
             .map(Pid::from_raw)
             .collect()

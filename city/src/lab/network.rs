@@ -63,6 +63,13 @@ impl Network {
         nowhere.state(NeighbourState::Permanent).execute().await.or_trouble(|| failed("the way to nowhere"))
     }
 
+    /// Removes what may be left of the link of a host that is gone; the kernel takes its time with it.
+    pub async fn disconnect(&self, host: &Host) {
+        if let Ok(link) = index_of(&self.handle, &near_end(host)).await {
+            let _ = self.handle.link().del(link).execute().await;
+        }
+    }
+
     /// Takes the keeper's end of a host's link up or down: the host loses its carrier, and keeps its addresses.
     pub async fn set_link(&self, host: &Host, up: bool) -> Result {
         let link = LinkMessageBuilder::<LinkUnspec>::new().name(near_end(host));

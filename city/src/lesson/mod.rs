@@ -5,13 +5,14 @@
 //! | `text`, `console`, `header` | Markdown to steps, blocks of code and hidden settings |
 //! | `shelf` | which lessons there are, in which modules |
 //! | `compare` | shown against printed, with `[..]` and `...` |
-//! | `stage`, `process`, `play` | a lesson's steps, run one after another on a City (or a fake) |
+//! | `stage`, `on_city` | where a lesson is played: a City, or in tests this machine |
+//! | `process`, `interrupt`, `play` | its steps, run one after another until one fails or the user stops them |
 //! | `report`, `hint` | what a learner reads when a step fails |
-//! | `session` | many lessons at once: built, run side by side, counted |
-//! | `shims` | the `cargo` and the `city` that a lesson's commands find |
+//! | `session`, `pool` | many lessons at once: built together, played side by side |
+//! | `workshop` | the `cargo` and the `city` that a lesson's commands find, and their copies of `conf/` |
 //! | `progress` | what was verified last, and how it ended |
 //! | `anchors`, `index`, `bless` | what is copied into lessons, README and SUMMARY |
-//! | `negative`, `agreement`, `ends` | the three parts of `dev-check` |
+//! | `negative`, `agreement`, `ends` and its `noise` | the three parts of `dev-check` |
 //! | `tour` | a lesson run for somebody who watches, command by command |
 //! | `condition` | what `wait-for` can wait for |
 

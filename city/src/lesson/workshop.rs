@@ -27,6 +27,8 @@ pub fn target(repository: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Workshop {
     folder: PathBuf,
+    /// Where cargo puts the examples.
+    built: PathBuf,
 }
 
 /// What answers in the place of a lesson's example.
@@ -48,7 +50,7 @@ impl Workshop {
         sweep(&all);
         let folder = all.join(process::id().to_string());
         fs::create_dir_all(&folder).or_trouble(|| format!("cannot make {}", folder.display()))?;
-        let workshop = Workshop { folder };
+        let workshop = Workshop { folder, built: target(repository).join("debug/examples") };
         workshop.keep_tool()?;
         Ok(workshop)
     }
@@ -79,7 +81,7 @@ impl Workshop {
         let what = || format!("cannot write the shims in {}", folder.display());
         fs::create_dir_all(&folder).or_trouble(what)?;
         for (name, script) in [
-            ("cargo", cargo_shim(&folder, &self.tool(), lesson, stand_in)),
+            ("cargo", cargo_shim(&folder, &self.tool(), &self.built, lesson, stand_in)),
             ("city", city_shim(&self.tool(), stand_in)),
         ] {
             let path = folder.join(name);
@@ -149,7 +151,29 @@ fn logs_count(stand_in: Option<&StandIn>) -> &'static str {
     }
 }
 
-fn cargo_shim(folder: &Path, tool: &Path, lesson: &str, stand_in: Option<&StandIn>) -> String {
+/// What has just been built is started as cargo would start it, but without cargo's own check, which may have to
+/// wait for the locks of every other cargo on the machine. A source that has changed since is cargo's business.
+const START_WHAT_IS_BUILT: &str = r#"if [ "$1" = run ]; then
+    words=("$@") name=
+    shift
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -q | --quiet) shift ;;
+        --example) name=${2:-}; shift 2 ;;
+        --) shift; break ;;
+        *) name=; break ;;
+        esac
+    done
+    program=$built/$name
+    if [ -n "$name" ] && [ -x "$program" ] && ! [ "examples/$name.rs" -nt "$program" ]; then
+        exec scripts/cargo-runner "$program" "$@"
+    fi
+    set -- "${words[@]}"
+fi
+"#;
+
+fn cargo_shim(folder: &Path, tool: &Path, built: &Path, lesson: &str, stand_in: Option<&StandIn>) -> String {
+    let built = quoted(built);
     let tool = quoted(tool);
     let folder = quoted(folder);
     let in_its_place = stand_in.map_or(String::new(), |stand_in| {
@@ -164,7 +188,8 @@ fn cargo_shim(folder: &Path, tool: &Path, lesson: &str, stand_in: Option<&StandI
         "#!/usr/bin/env bash\n\
          # Written for one verification: `cargo city` is the tool that verifies, whatever is built meanwhile.\n\
          {logs_count}if [ \"$1\" = city ]; then shift; exec {tool} \"$@\"; fi\n\
-         {in_its_place}export PATH=\"${{PATH#{folder}:}}\"\n\
+         {in_its_place}built={built}\n\
+         {START_WHAT_IS_BUILT}export PATH=\"${{PATH#{folder}:}}\"\n\
          exec cargo \"$@\"\n"
     )
 }
@@ -223,7 +248,7 @@ mod tests {
         let stand_in = StandIn { ports: vec![6149, 6150], mode: "proxy", logs_count: true };
         let shim = shims.join("cargo");
         let said = |stand_in: Option<&StandIn>, arguments: &str| {
-            fs::write(&shim, cargo_shim(&shims, &tool, "09_x", stand_in)).unwrap();
+            fs::write(&shim, cargo_shim(&shims, &tool, &shims, "09_x", stand_in)).unwrap();
             fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
             let path = format!("{}:{}:/usr/bin:/bin", shims.display(), real.display());
             let output =

@@ -25,11 +25,13 @@ use tokio::sync::mpsc;
 
 use super::fault::{Fault, Instead};
 use super::journal::{self, Connection, Head, Journal, Record};
-use super::tap::Tap;
+use super::tap::{Arrivals, Tap};
 use super::wire::Wire;
 
 /// A body that is kept to be shown again is kept to this size.
 const KEPT_BODY: usize = 64 * 1024;
+/// hyper refuses a target that is longer.
+const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
 /// What one port serves.
 pub type Site = dyn Fn(&Asked<'_>) -> Answer + Send + Sync;
@@ -94,6 +96,13 @@ impl Context {
     }
 }
 
+/// What answering over HTTP/1 has besides: the wire underneath.
+#[derive(Clone)]
+struct Http1 {
+    arrivals: Arrivals,
+    ending: mpsc::Sender<Ending>,
+}
+
 /// How a connection ends when a fault, and not HTTP, decides.
 #[derive(Debug)]
 enum Ending {
@@ -135,22 +144,34 @@ where
     }
     let (tap, arrivals) = Tap::new(stream, Arc::clone(&context.journal), connection.clone());
     let (ending, mut told_ending) = mpsc::channel(1);
+    let http1 = Http1 { arrivals: arrivals.clone(), ending };
     let service = service_fn(move |request: Request<Incoming>| {
-        let (context, site, ending) = (context.clone(), Arc::clone(&site), ending.clone());
-        let record = arrivals.next().unwrap_or_else(|| context.journal.begin(&connection, head_of(&request)));
-        async move { respond(request, record, &context, &site, Some(ending)).await }
+        let (context, site, http1) = (context.clone(), Arc::clone(&site), http1.clone());
+        let arrived = http1.arrivals.next();
+        let record = arrived.unwrap_or_else(|| context.journal.begin(&connection, head_of(&request)));
+        async move { respond(request, record, &context, &site, Some(http1)).await }
     });
     let mut http =
         http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(tap), service);
     let ending = tokio::select! {
         biased;
         Some(ending) = told_ending.recv() => ending,
-        // How a client ends its connection is its own affair; the journal has what came of the request.
-        _ = &mut http => return,
+        ended = &mut http => return ended.err().into_iter().for_each(|error| refused(&error, &arrivals)),
     };
     // Dropping hyper's half drops the service's hold on the request; the tap goes on counting.
     let tap = http.into_parts().io.into_inner();
     end(tap, ending).await;
+}
+
+/// hyper refuses by itself a head that is well formed, and too long. How else a client ends its connection is
+/// its own affair; the journal has what came of the request.
+fn refused(error: &hyper::Error, arrivals: &Arrivals) {
+    if error.is_parse_too_large()
+        && let Some(record) = arrivals.next()
+    {
+        let target = record.request.target.bytes().len() > LONGEST_TARGET;
+        record.answered(if target { 414 } else { 431 }, None);
+    }
 }
 
 async fn end<S: AsyncRead + AsyncWrite + Socket + Unpin>(mut tap: Tap<S>, ending: Ending) {
@@ -220,13 +241,20 @@ async fn respond(
     record: Arc<Record>,
     context: &Context,
     site: &Arc<Site>,
-    ending: Option<mpsc::Sender<Ending>>,
+    http1: Option<Http1>,
 ) -> Result<Response<Sent>, BrokenOff> {
     let fault = if request.uri().path().starts_with("/_city/") { Fault::default() } else { context.fault() };
     if let Some(delay) = fault.delay() {
-        tokio::time::sleep(delay).await;
+        match &http1 {
+            Some(http1) => tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = http1.arrivals.client_left() => return Err(BrokenOff),
+            },
+            None => tokio::time::sleep(delay).await,
+        }
     }
-    if let Some(ending) = &ending {
+    let ending = http1.as_ref().map(|http1| &http1.ending);
+    if let Some(ending) = ending {
         if fault.resets_at(SystemTime::now()) {
             return Ok(hand_over(ending, Ending::Reset).await);
         }
@@ -251,7 +279,7 @@ async fn respond(
         ("/_city/journal", method) => show_journal(context, method),
         _ => site(&asked),
     };
-    match (fault.instead, &ending) {
+    match (fault.instead, ending) {
         (Some(Instead::Status(status)), _) => {
             answer.status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         }

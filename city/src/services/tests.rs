@@ -145,9 +145,13 @@ async fn a_body_that_breaks_off_is_counted_as_far_as_it_came() {
 #[tokio::test]
 async fn what_is_no_http_is_journalled_too() {
     let blue = Served::blue().await;
+    let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+    let too_many = format!("GET /many HTTP/1.1\r\n{}\r\n", "X: 1\r\n".repeat(150));
     let cases = [
         ("GE\x01T / HTTP/1.1\r\n\r\n", "no valid HTTP: GE\\x01T / HTTP/1.1  from=127.0.0.1", Some(400)),
         ("PUT /x HTTP/1.1\r\nContent-Length: x\r\n\r\n", "PUT /x  from=127.0.0.1", Some(400)),
+        (&too_long, &format!("GET {}  from=127.0.0.1", &too_long[4..70_005]), Some(414)),
+        (&too_many, "GET /many  from=127.0.0.1", Some(431)),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "no valid HTTP: PRI * HTTP/2.0  from=127.0.0.1", None),
     ];
     for (request, line, status) in cases {
@@ -237,6 +241,18 @@ async fn a_half_closed_connection_is_still_read_and_counted() {
     drop(stream);
     let outcome = blue.last_ended().await.outcome;
     assert_eq!((outcome.status, outcome.body, outcome.complete), (None, 5, true));
+}
+
+#[tokio::test]
+async fn a_client_may_close_its_side_after_its_last_request() {
+    let blue = Served::blue().await;
+    let mut stream = TcpStream::connect(&blue.address).await.unwrap();
+    stream.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answers = String::new();
+    tokio::time::timeout(LONG, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+    assert_eq!(answers.matches("Response from BLUE\n").count(), 2, "{answers}");
+    assert!(blue.journal().iter().all(|entry| entry.outcome.status == Some(200)));
 }
 
 #[tokio::test]
@@ -468,7 +484,8 @@ async fn trailers_follow_a_body_over_http2() {
 async fn dns_answers_over_udp_and_sees_changes() {
     use super::zone::{Changes, Holds};
     use hickory_server::proto::op::{Message, Query, ResponseCode};
-    use hickory_server::proto::rr::{Name, RecordType};
+    use hickory_server::proto::rr::rdata::A;
+    use hickory_server::proto::rr::{Name, RData, Record, RecordType};
     use tokio::net::UdpSocket;
 
     let folder = tempfile::tempdir().unwrap();
@@ -476,7 +493,20 @@ async fn dns_answers_over_udp_and_sees_changes() {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = udp.local_addr().unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _server = super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()));
+    // Another name server, which answers every question with one address.
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = other.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((size, from)) = other.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..size]).unwrap();
+            let data = RData::A(A::new(192, 0, 2, 7));
+            answer.answers.push(Record::from_rdata(answer.queries[0].name().clone(), 2, data));
+            other.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    let _server =
+        super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()), Some(elsewhere));
 
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let ask = async |name: &str| {
@@ -490,6 +520,9 @@ async fn dns_answers_over_udp_and_sees_changes() {
         (answer.metadata.response_code, data.join(" "))
     };
     assert_eq!(ask("blue.pingora.local.").await, (ResponseCode::NoError, "172.28.0.20".into()));
+
+    // What is not the City's is asked elsewhere.
+    assert_eq!(ask("example.org.").await, (ResponseCode::NoError, "192.0.2.7".into()));
 
     let mut changes = Changes::default();
     let addresses = vec!["172.28.0.21".parse().unwrap(), "172.28.0.20".parse().unwrap()];

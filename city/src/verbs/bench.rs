@@ -32,6 +32,9 @@ mod linux {
     use procfs::process::{Process, all_processes};
 
     use crate::lab::{City, Lifetime, UpOptions, owner};
+    use crate::lesson::play::{Outcome, Rules, play};
+    use crate::lesson::session::Session;
+    use crate::lesson::shelf;
     use crate::trouble::{OrTrouble, Result, Trouble};
 
     pub fn measure(runs: usize) -> Result<ExitCode> {
@@ -59,7 +62,7 @@ mod linux {
             "  memory of all its processes       {:.1} MiB (proportional)",
             mib(weight[weight.len() / 2])
         );
-        lesson(runs)?;
+        lesson(runs, up[runs / 2] + down[runs / 2])?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -83,7 +86,7 @@ mod linux {
 
     fn tool(args: &[&str]) -> Result {
         let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
-        let status = Command::new(tool).args(args).stdout(Stdio::null()).status();
+        let status = Command::new(tool).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
         match status.or_trouble(|| "cannot start this tool".into())? {
             status if status.success() => Ok(()),
             _ => Err(Trouble::new(format!("`city {}` failed", args.join(" ")))),
@@ -102,7 +105,9 @@ mod linux {
             // All eight live before the first goes.
             let up: Result<Vec<City>> = coming
                 .into_iter()
-                .map(|thread| thread.join().map_err(|_| Trouble::new("a thread panicked")).flatten())
+                .map(|thread| {
+                    thread.join().map_err(|_| Trouble::new("a thread panicked")).and_then(|city| city)
+                })
                 .collect();
             up?.into_iter().try_for_each(City::down)
         })
@@ -133,8 +138,34 @@ mod linux {
         Ok(parents.keys().filter(|pid| descends(**pid)).filter_map(size).sum())
     }
 
-    /// What verifying a lesson takes: the whole of it, the lesson's own commands, and so what is added.
-    fn lesson(_runs: usize) -> Result {
+    /// What verifying a lesson adds to the lesson itself: the whole of `city verify 06`, less the time in which
+    /// the lesson's own steps ran, less a City's coming and going.
+    fn lesson(runs: usize, city: Duration) -> Result {
+        let repository = crate::paths::repository()?;
+        let lessons = shelf::read(&repository, &["06".into()])?;
+        let (mut whole, mut own) = (Vec::new(), Vec::new());
+        {
+            let session = Session::open(&repository)?;
+            session.build(&lessons)?;
+            for _ in 0..runs {
+                let place = session.place(&lessons[0], None)?;
+                own.push(timed(|| {
+                    match play(&lessons[0], &place.stage(&session), Rules::VERIFY, &|_| ())? {
+                        Outcome::Passed(_) => Ok(()),
+                        _ => Err(Trouble::new("lesson 06 does not pass").remedy("see: cargo city verify 06")),
+                    }
+                })?);
+                place.city.down()?;
+                whole.push(timed(|| tool(&["verify", "06"]))?);
+            }
+        }
+        println!("  lesson 06, its own steps          {}", show(&mut own));
+        println!("  lesson 06, the whole of `verify`  {}", show(&mut whole));
+        let added = whole[runs / 2].saturating_sub(own[runs / 2]).saturating_sub(city);
+        println!(
+            "  so `verify` adds                  {:6.0} ms   beyond steps, up and down",
+            added.as_secs_f64() * 1000.0
+        );
         Ok(())
     }
 }

@@ -3,14 +3,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::which::Which;
 use crate::map;
 use crate::services::fault::{Fault, Instead};
 use crate::services::state;
 use crate::trouble::{Result, Trouble};
 
-/// The host shows the fault from its next request on, to health checks as to everybody; its journal goes on
-/// recording. --slow goes with any of the others. A host has one fault at a time: another `break` replaces it.
+const HELP: &str =
+    "The host shows the fault from its next request on, to health checks as to everybody; its journal
+goes on recording. --slow goes with any of the others. A host has one fault at a time: another
+`break` replaces it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 #[command(group = clap::ArgGroup::new("instead").multiple(false))]
 pub struct Args {
     /// The host: blue or green
@@ -40,9 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "PERIOD", group = "instead", num_args = 0..=1, default_missing_value = "1s",
           value_parser = humantime::parse_duration)]
     flap: Option<Duration>,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Args {
@@ -69,7 +73,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let host = map::host(&args.host)?.name;
     if !matches!(host, "blue" | "green") {
         return Err(Trouble::new(format!("{host} cannot be broken"))
-            .remedy("break works on blue and green")
+            .remedy(if host == "advanced" {
+                "no lesson breaks advanced; break works on blue and green"
+            } else {
+                "break works on blue and green"
+            })
             .status(2));
     }
     let fault = args.fault();
@@ -78,7 +86,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .remedy("say --slow, --status, --reset, --half-close, --garbage, --cut, --early or --flap")
             .status(2));
     }
-    fault.write(&state::host_folder(host, args.name.as_deref())?)?;
+    fault.write(&state::host_folder(host, args.which.name())?)?;
     println!("{host} {fault} (undo: cargo city heal)");
     Ok(ExitCode::SUCCESS)
 }

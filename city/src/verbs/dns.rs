@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::which::Which;
 use crate::map::DOMAIN;
 use crate::services::state;
 use crate::services::zone::{self, Changes, Fault, Holds, Service, TTL};
 use crate::trouble::{Result, Trouble};
 
-/// A NAME is relative to pingora.local (blue, v3.api, _http._tcp.shop) or a full name within it. Every change
-/// holds from the next query on; resolvers may keep what they have for 2 seconds, the TTL of every record.
+const HELP: &str =
+    "A NAME is relative to pingora.local (blue, v3.api, _http._tcp.shop) or a full name within it.
+Every change holds from the next query on; resolvers may keep what they have for 2 seconds, the
+TTL of every record.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY", global = true)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +81,7 @@ enum Verb {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let folder = state::host_folder("dns", args.name.as_deref())?;
+    let folder = state::host_folder("dns", args.which.name())?;
     let mut changes = Changes::read(&folder)?;
     let said = match args.verb {
         Verb::List => {

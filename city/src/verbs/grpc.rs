@@ -13,9 +13,12 @@ use crate::clients::grpc::{Call, Options, call, status_line};
 use crate::services::grpc::pb::{EchoRequest, FailRequest};
 use crate::trouble::{Result, Trouble};
 
-/// Prints one line a message, `1: hello`, and last of all how the call ended: `grpc-status: 0 (OK)`, or
-/// `grpc-status: 5 (NotFound) no such leaf`. The exit status is 0 for OK and 1 for every other.
+const HELP: &str =
+    "Prints one line a message, `1: hello`, and last of all how the call ended: `grpc-status: 0 (OK)`,
+or `grpc-status: 5 (NotFound) no such leaf`. The exit status is 0 for OK and 1 for every other.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// Where to: host:port
     address: String,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use super::which::Which;
 use crate::map;
 use crate::services::journal::{self, Entry, Reader};
 use crate::services::state;
@@ -15,15 +16,16 @@ use crate::trouble::{OrTrouble, Result, Trouble};
 /// How often a journal that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Each request is one line, printed when its head has arrived:
-///
-///   GET /green/leaf?in=autumn  host=green.pingora.local  from=172.28.0.10
-///
-/// with `sni=` over TLS and `client=` for a client certificate. The target is shown as it was received, with
-/// control characters as \xNN and a backslash as \\. Health probes (User-Agent city-health) and requests to
-/// /_city/ are left out. The journal of dns has one line a query.
+const HELP: &str = r"Each request is one line, printed when its head has arrived:
+
+  GET /green/leaf?in=autumn  host=green.pingora.local  from=172.28.0.10
+
+with `sni=` over TLS and `client=` for a client certificate. The target is shown as it was
+received, with control characters as \xNN and a backslash as \\. Health probes (User-Agent
+city-health) and requests to /_city/ are left out. The journal of dns has one line a query.";
+
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The host: blue, green, advanced, grpc or dns
     host: String,
@@ -52,9 +54,8 @@ pub struct Args {
     /// Health probes and requests to /_city/ too
     #[arg(long)]
     probes: bool,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -64,7 +65,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .remedy("blue, green, advanced, grpc and dns have one")
             .status(2));
     }
-    let folder = state::host_folder(host.name, args.name.as_deref())?;
+    let folder = state::host_folder(host.name, args.which.name())?;
     if args.clear {
         journal::clear(&folder)?;
         return Ok(ExitCode::SUCCESS);

@@ -11,11 +11,13 @@ use crate::trouble::{OrTrouble, Result, Trouble};
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Every PIECE is a TCP segment of its own. What comes back is printed as text (CRLF as a line end, other
-/// control characters as \xNN) while it comes, and last of all how it ended: `(closed by the server)`,
-/// `(reset by the server)` or `(nothing for 5s)`. The exit status is 0 in all three cases, and 1 when there
-/// was no connection at all.
+const HELP: &str = r"Every PIECE is a TCP segment of its own. What comes back is printed as text (CRLF as a line end,
+other control characters as \xNN) while it comes, and last of all how it ended: `(closed by the
+server)`, `(reset by the server)` or `(nothing for 5s)`. The exit status is 0 in all three cases,
+and 1 when there was no connection at all.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// Where to: host:port
     address: String,

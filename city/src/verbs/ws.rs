@@ -11,14 +11,17 @@ use crate::clients::dial::TlsArgs;
 use crate::clients::ws::{End, Say, Script, play};
 use crate::trouble::Result;
 
-/// Prints one line for each message: a text as it is, `(binary, 1024 bytes)`, `(pong)`; then how the
-/// connection ended: `(closed: 1000)` with the code that the server sent, or `(lost: …)`. A handshake that is
-/// refused prints the status line of the refusal. The exit status is 0 when every message that was waited for
-/// came and both sides said goodbye, else 1.
-///
-/// It says first all --send, then --binary, then --ping; waits for as many messages as it has said; holds
-/// the connection; and closes it.
+const HELP: &str =
+    "Prints one line for each message: a text as it is, `(binary, 1024 bytes)`, `(pong)`; then how the
+connection ended: `(closed: 1000)` with the code that the server sent, or `(lost: …)`. A handshake
+that is refused prints the status line of the refusal. The exit status is 0 when every message
+that was waited for came and both sides said goodbye, else 1.
+
+It says first all --send, then --binary, then --ping; waits for as many messages as it has said;
+holds the connection; and closes it.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// Where to: ws://host:port/path, or wss:// for TLS
     url: Uri,

@@ -113,6 +113,10 @@ impl Course {
         course.write("conf/note", "as it was\n");
         course.write("examples/06_tiny.rs", EXAMPLE);
         course.write("lessons/06_tiny.md", LESSON);
+        fs::create_dir(course.path("scripts")).expect("a folder");
+        let runner = "scripts/cargo-runner";
+        fs::copy(crate::support::repository().join(runner), course.path(runner))
+            .expect("the runner is there");
         course.write("README.md", "<!-- lessons -->\n<!-- /lessons -->\n");
         let (status, out, err) = course.city(&["sync"]);
         assert_eq!(status, 0, "{out}{err}");

@@ -107,7 +107,7 @@ async fn visit(keeper: &Keeper, mut stream: UnixStream, host: &str, over: &Notif
         user_namespace: keeper.record.user_namespace,
     };
     let line = format!("{}\n", serde_json::to_string(&reply)?);
-    let handle = [live.handle.as_raw_fd()];
+    let handle = [live.body.borrow().handle.as_raw_fd()];
     sendmsg::<()>(
         stream.as_raw_fd(),
         &[IoSlice::new(line.as_bytes())],

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use procfs::net::TcpState;
 use procfs::process::Process;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Keeper, Live};
 use crate::lab::control::{Action, HostStatus, State};
 use crate::lab::enter::{self, Program};
-use crate::lab::environment;
+use crate::lab::{environment, sockets};
+use crate::machine::needs;
 use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// How often a condition is looked at while it is waited for.
@@ -35,15 +35,15 @@ impl Keeper {
         let log = log.or_trouble(|| format!("cannot write the log of {}", live.host.name))?;
         let argv: Vec<OsString> = if self.options.nginx && live.host.name == "advanced" {
             let conf = self.record.repository.join("conf/nginx/nginx.conf");
-            let program = ["nginx", "-c"].map(OsString::from);
-            program.into_iter().chain([conf.into(), "-g".into(), "daemon off;".into()]).collect()
+            // Journal, pid and temporary files go to the host's own folder.
+            vec![nginx()?, "-e".into(), "stderr".into(), "-p".into(), folder.into(), "-c".into(), conf.into()]
         } else {
             let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
             vec![tool.into(), "service".into(), live.host.name.into()]
         };
         let variables = environment::on_host(&self.folder, live.host.name);
         let program = Program { argv, variables, folder: self.record.repository.clone() };
-        let pid = enter::spawn(&live.handle, &program, &OwnedFd::from(log))
+        let pid = enter::spawn(&live.body.borrow().handle, &program, &OwnedFd::from(log))
             .map_err(|why| Trouble::new(format!("cannot start the services of {}: {why}", live.host.name)))?;
         live.service.set(Some(pid));
         Ok(())
@@ -159,6 +159,16 @@ impl Keeper {
     }
 }
 
+/// Where nginx lies; for ordinary users it often is not on PATH.
+fn nginx() -> Result<OsString> {
+    let elsewhere = || std::path::PathBuf::from("/usr/sbin/nginx");
+    let found = needs::find("nginx").or_else(|| Some(elsewhere()).filter(|path| path.is_file()));
+    found.map(OsString::from).ok_or_else(|| {
+        Trouble::new("there is no nginx on this machine")
+            .remedy("install it (apt-get install nginx-light), or leave out --nginx")
+    })
+}
+
 fn first(name: &str, state: &str, verb: &str) -> Trouble {
     Trouble::new(format!("{name} is {state}")).remedy(format!("first: cargo city {verb} {name}"))
 }
@@ -173,36 +183,17 @@ fn stat_is_gone(pid: Pid) -> bool {
     !std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// The TCP ports on which something listens on a host. Seen in its `/proc/net/tcp`: a connection would be
-/// counted and logged by whoever listens.
+/// The TCP ports on which something listens on a host.
 pub(super) fn listening(live: &Live) -> Vec<u16> {
-    let Ok(process) = Process::new(live.init.as_raw()) else { return Vec::new() };
-    let entries = process.tcp().into_iter().chain(process.tcp6()).flatten();
-    let mut ports: Vec<u16> = entries
-        .filter(|entry| entry.state == TcpState::Listen)
-        .map(|entry| entry.local_address.port())
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+    Process::new(live.init().as_raw()).map(|process| sockets::tcp(&process)).unwrap_or_default()
 }
 
 fn missing_ports(live: &Live) -> Vec<u16> {
-    if !live.host.serves() {
-        return Vec::new();
-    }
-    let tcp = listening(live);
-    let udp = || Process::new(live.init.as_raw()).and_then(|process| process.udp()).unwrap_or_default();
-    let mut missing: Vec<u16> = live.host.tcp.iter().copied().filter(|port| !tcp.contains(port)).collect();
-    if !live.host.udp.is_empty() {
-        let udp: Vec<u16> = udp().iter().map(|entry| entry.local_address.port()).collect();
-        missing.extend(live.host.udp.iter().filter(|port| !udp.contains(port)));
-    }
-    missing
+    sockets::missing(live.host, Process::new(live.init().as_raw()))
 }
 
-/// Reaps the keeper's children, and starts services again that ended though nobody stopped them, as a container
-/// with a restart policy would; not one that does nothing but end.
+/// Reaps the keeper's children. What ended though nobody stopped it comes back, as a container with a restart
+/// policy would: a host whose first process was killed, and a service, unless it does nothing but end.
 pub(super) async fn reap(keeper: Rc<Keeper>) {
     let Ok(mut children) = signal(SignalKind::child()) else { return };
     loop {
@@ -212,17 +203,25 @@ pub(super) async fn reap(keeper: Rc<Keeper>) {
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(_) => continue,
             };
-            let Some(live) = keeper.hosts.iter().find(|live| live.service.get() == Some(pid)) else {
-                continue;
-            };
-            live.service.set(None);
+            let of = |live: &Live| live.service.get() == Some(pid) || live.init() == pid;
+            let Some(index) = keeper.hosts.iter().position(of) else { continue };
+            let live = &keeper.hosts[index];
             let recent = {
                 let mut ended = live.ended.borrow_mut();
                 ended.retain(|when| when.elapsed() < Duration::from_secs(10));
                 ended.push(Instant::now());
                 ended.len()
             };
-            if live.state.get() == State::Up && recent <= 3 {
+            if live.init() == pid {
+                live.state.set(State::Stopped);
+                let keeper = keeper.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = keeper.revive(&keeper.hosts[index]).await;
+                });
+                continue;
+            }
+            live.service.set(None);
+            if live.state.get() == State::Up && recent <= 4 {
                 // A failure is seen by `status`; there is nobody here to tell.
                 let _ = keeper.start_services(live);
             }

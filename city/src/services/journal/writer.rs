@@ -153,6 +153,11 @@ impl Record {
         self.progress().outcome.body
     }
 
+    /// Whether [`Record::answered`] has been told.
+    pub fn is_answered(&self) -> bool {
+        self.progress().outcome.status.is_some()
+    }
+
     /// The answer is about to leave. It is recorded now, so that a client that has it also finds it here.
     pub fn answered(&self, status: u16, date: Option<String>) {
         let mut progress = self.progress();
