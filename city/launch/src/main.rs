@@ -55,8 +55,9 @@ fn build(root: &Path, tool: &Path) -> Result<(), Box<dyn Error>> {
         Some(_) => return Ok(()),
     }
     if command.status()?.success() {
-        // A build that had nothing to do leaves the old time, and would be announced again and again.
-        if let Ok(file) = fs::File::options().append(true).open(tool) {
+        // A build that had nothing to do leaves the old time, and would be announced again and again. Opened for
+        // reading: a tool that runs somewhere, and with a City up one does, cannot be opened for writing.
+        if let Ok(file) = fs::File::open(tool) {
             let _ = file.set_modified(SystemTime::now());
         }
         return Ok(());

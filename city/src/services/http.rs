@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -333,14 +334,17 @@ fn finish(answer: Answer, method: &Method, record: &Record) -> Response<Sent> {
     if let Ok(date) = HeaderValue::from_str(&date) {
         headers.insert(header::DATE, date);
     }
-    if !bodiless {
+    // With trailers to come, as nginx does it: a client that knows the length leaves when it has the last byte.
+    if !bodiless && answer.trailers.is_none() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
     }
     let body = if bodiless || method == Method::HEAD { Bytes::new() } else { answer.body };
-    let body = Full::new(body);
     response.map(|()| match answer.trailers {
-        Some(trailers) => body.with_trailers(future::ready(Some(Ok(trailers)))).boxed_unsync(),
-        None => body.boxed_unsync(),
+        Some(trailers) => {
+            let frames = [Frame::data(body), Frame::trailers(trailers)];
+            StreamBody::new(stream::iter(frames.map(Ok))).boxed_unsync()
+        }
+        None => Full::new(body).boxed_unsync(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! `city journal`: show the requests that an upstream really received.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,6 +48,9 @@ pub struct Args {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+    /// Show with each request over which connection it came, counted from 1 in this journal
+    #[arg(long, conflicts_with_all = ["count", "clear", "full", "json"])]
+    connections: bool,
     /// Health probes and requests to /_city/ too
     #[arg(long)]
     probes: bool,
@@ -92,6 +95,7 @@ fn show(args: &Args, folder: &Path) -> io::Result<Result> {
     let mut reader = Reader::new(folder);
     // What is followed in full is printed when its outcome is known.
     let mut waiting: VecDeque<Entry> = VecDeque::new();
+    let mut connections = Connections::default();
     let mut first = true;
     loop {
         let mut news = match reader.news() {
@@ -99,6 +103,10 @@ fn show(args: &Args, folder: &Path) -> io::Result<Result> {
             Err(trouble) => return Ok(Err(trouble)),
         };
         news.begun.retain(shown);
+        if news.cleared {
+            connections = Connections::default();
+        }
+        news.begun.iter().for_each(|entry| _ = connections.number(entry));
         if first && let Some(last) = args.last {
             news.begun.drain(..news.begun.len().saturating_sub(last));
         }
@@ -112,14 +120,14 @@ fn show(args: &Args, folder: &Path) -> io::Result<Result> {
                 && let Some(mut entry) = waiting.remove(place)
             {
                 entry.outcome = outcome;
-                print(args, &entry, &mut out)?;
+                print(args, &mut connections, &entry, &mut out)?;
             }
         }
         for entry in news.begun {
             if args.follow && (args.full || args.json) && !entry.outcome.ended {
                 waiting.push_back(entry);
             } else {
-                print(args, &entry, &mut out)?;
+                print(args, &mut connections, &entry, &mut out)?;
             }
         }
         if let Some(why) = news.full {
@@ -133,12 +141,26 @@ fn show(args: &Args, folder: &Path) -> io::Result<Result> {
     }
 }
 
-fn print(args: &Args, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
+/// The connections of a journal in the order of their first requests. Their numbers in the journal's file are
+/// the host's own: unique in its run, but they begin anywhere.
+#[derive(Default)]
+struct Connections(HashMap<(u64, u64), usize>);
+
+impl Connections {
+    fn number(&mut self, entry: &Entry) -> usize {
+        let next = self.0.len() + 1;
+        *self.0.entry((entry.request.run, entry.request.connection)).or_insert(next)
+    }
+}
+
+fn print(args: &Args, connections: &mut Connections, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
     if args.json {
         serde_json::to_writer(&mut *out, entry)?;
         writeln!(out)
     } else if args.full {
         writeln!(out, "{}\n", entry.full())
+    } else if args.connections {
+        writeln!(out, "{}  connection={}", entry.line(), connections.number(entry))
     } else {
         writeln!(out, "{}", entry.line())
     }
