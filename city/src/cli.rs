@@ -117,6 +117,9 @@ enum Verb {
     /// The first process of a local City
     #[command(name = "keeper", hide = true)]
     Keeper(verbs::keeper::Args),
+    /// What listens on this host: a container's health check
+    #[command(name = "listening", hide = true)]
+    Listening(verbs::listening::Args),
     /// What scripts/cargo-runner hands an example to
     #[command(name = "run-example", hide = true)]
     RunExample(verbs::run_example::Args),
@@ -146,6 +149,7 @@ impl Cli {
             Verb::Journal(args) => verbs::journal::run(args),
             Verb::WaitFor(args) => verbs::wait_for::run(args),
             Verb::Forward(args) => verbs::forward::run(args),
+            Verb::Listening(args) => verbs::listening::run(args),
             Verb::List(args) => verbs::list::run(args),
             Verb::Run(args) => verbs::run::run(args),
             Verb::Verify(args) => verbs::verify::run(args),

@@ -484,7 +484,8 @@ async fn trailers_follow_a_body_over_http2() {
 async fn dns_answers_over_udp_and_sees_changes() {
     use super::zone::{Changes, Holds};
     use hickory_server::proto::op::{Message, Query, ResponseCode};
-    use hickory_server::proto::rr::{Name, RecordType};
+    use hickory_server::proto::rr::rdata::A;
+    use hickory_server::proto::rr::{Name, RData, Record, RecordType};
     use tokio::net::UdpSocket;
 
     let folder = tempfile::tempdir().unwrap();
@@ -492,7 +493,20 @@ async fn dns_answers_over_udp_and_sees_changes() {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = udp.local_addr().unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _server = super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()));
+    // Another name server, which answers every question with one address.
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = other.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((size, from)) = other.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..size]).unwrap();
+            let data = RData::A(A::new(192, 0, 2, 7));
+            answer.answers.push(Record::from_rdata(answer.queries[0].name().clone(), 2, data));
+            other.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    let _server =
+        super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()), Some(elsewhere));
 
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let ask = async |name: &str| {
@@ -506,6 +520,9 @@ async fn dns_answers_over_udp_and_sees_changes() {
         (answer.metadata.response_code, data.join(" "))
     };
     assert_eq!(ask("blue.pingora.local.").await, (ResponseCode::NoError, "172.28.0.20".into()));
+
+    // What is not the City's is asked elsewhere.
+    assert_eq!(ask("example.org.").await, (ResponseCode::NoError, "192.0.2.7".into()));
 
     let mut changes = Changes::default();
     let addresses = vec!["172.28.0.21".parse().unwrap(), "172.28.0.20".parse().unwrap()];

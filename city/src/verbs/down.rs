@@ -2,18 +2,17 @@
 
 use std::process::ExitCode;
 
-use crate::lab::City;
+use super::which::Which;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let city = City::find(args.name.as_deref())?;
+    let city = args.which.city()?;
     let name = city.name.clone();
     city.down()?;
     println!("The City '{name}' is down.");

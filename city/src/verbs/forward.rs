@@ -7,20 +7,20 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::thread;
 
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
+use super::which::Which;
 use crate::lab::City;
 use crate::trouble::{OrTrouble, Result, Trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The port on dev
     port: u16,
     /// The port on this machine, if it is to be another
@@ -29,19 +29,28 @@ pub struct Args {
     /// The helper on dev: makes a connection for each byte that it reads
     #[arg(long, hide = true)]
     helper: bool,
+    /// The helper in a container: one connection, by way of standard input and output
+    #[arg(long, hide = true, conflicts_with = "helper")]
+    pipe: bool,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
     if args.helper {
         return dial_on_request(args.port).or_trouble(|| "forward".into()).map(|()| ExitCode::SUCCESS);
     }
-    let city = City::find(args.name.as_deref())?;
+    if args.pipe {
+        return pipe(args.port).or_trouble(|| "forward".into()).map(|()| ExitCode::SUCCESS);
+    }
+    let city = args.which.city()?;
     let local = args.local.unwrap_or(args.port);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).map_err(|error| {
         Trouble::new(format!("cannot listen on 127.0.0.1:{local}"))
             .cause(error)
             .remedy("choose another port with --local PORT")
     })?;
+    if city.docker().is_some() {
+        return in_docker(&city, &listener, local, args.port);
+    }
     let (ours, theirs) = UnixStream::pair().or_trouble(|| "cannot make a socket pair".into())?;
     let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
     let mut helper = city.exec("dev");
@@ -64,6 +73,56 @@ pub fn run(args: Args) -> Result<ExitCode> {
     drop(forwarding);
     ended.or_trouble(|| "cannot wait for the helper".into())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// No socket can be passed out of a container, which may run on another kernel: each connection is a command
+/// there, whose standard input and output are the two directions.
+fn in_docker(city: &City, listener: &TcpListener, local: u16, port: u16) -> Result<ExitCode> {
+    println!("http://127.0.0.1:{local}/ is port {port} of dev. End with Ctrl-C.");
+    for client in listener.incoming().flatten() {
+        let mut command = city.exec("dev");
+        command.args(["city", "forward", "--pipe", &port.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut helper = command.spawn().or_trouble(|| "cannot start the helper on dev".into())?;
+        let (stdin, stdout) = (helper.stdin.take(), helper.stdout.take());
+        if let (Ok(mut from), Some(mut to)) = (client.try_clone(), stdin) {
+            thread::spawn(move || drop(copy(&mut from, &mut to)));
+        }
+        let mut client = client;
+        thread::spawn(move || {
+            if let Some(mut stdout) = stdout {
+                let _ = copy(&mut stdout, &mut client);
+            }
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = helper.wait();
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In a container: one connection to a port of dev, and both its directions copied.
+fn pipe(port: u16) -> io::Result<()> {
+    let upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    let mut upstream = upstream.inspect_err(|_| eprintln!("city: nothing listens on port {port} of dev"))?;
+    let mut there = upstream.try_clone()?;
+    thread::spawn(move || {
+        let _ = copy(&mut io::stdin().lock(), &mut there);
+        let _ = there.shutdown(Shutdown::Write);
+    });
+    copy(&mut upstream, &mut io::stdout().lock())
+}
+
+/// As it comes: what is held back in a buffer would never be answered.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut bytes = [0; 16 << 10];
+    loop {
+        let read = from.read(&mut bytes)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&bytes[..read])?;
+        to.flush()?;
+    }
 }
 
 /// On dev: one connection for each byte, passed out through the socket that the byte came in by.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::which::Which;
 use crate::lab::{City, DEFAULT_NAME, Lifetime, NONE_IS_UP, UpOptions, environment};
 use crate::lesson::on_city::OnCity;
 use crate::lesson::session::Session;
@@ -9,42 +10,49 @@ use crate::lesson::tour::Tour;
 use crate::lesson::{interrupt, shelf};
 use crate::machine::{needs, progress};
 use crate::paths;
-use crate::trouble::{Result, Trouble};
+use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up; without any, one is brought up for as long as this runs
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Which lesson: 6, 06 or 06_simple_forward
     #[arg(value_name = "NN")]
     lesson: String,
-    /// In the Docker City
-    #[arg(long)]
-    docker: bool,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    if args.docker {
-        return Err(Trouble::new("`run --docker` comes with a later version")
-            .remedy("without it, the lesson runs in a local City")
-            .status(2));
-    }
     let repository = paths::repository()?;
     let lessons = shelf::read(&repository, &[args.lesson])?;
-    needs::provide()?;
-    let session = Session::open(&repository)?;
+    let found = match args.which.city() {
+        Ok(city) => Some(city),
+        Err(none) if none.status == NONE_IS_UP => None,
+        Err(trouble) => return Err(trouble),
+    };
+    // The Docker City builds in dev, and so is needed before.
+    let found = match found {
+        None if args.which.is_docker() => {
+            Some(progress::while_it_takes("bringing the Docker City up", City::up_in_docker)?)
+        }
+        found => found,
+    };
+    let in_docker = found.as_ref().filter(|city| city.docker().is_some());
+    let session = match in_docker {
+        Some(city) => Session::in_docker(&repository, city)?,
+        None => {
+            needs::provide()?;
+            Session::open(&repository)?
+        }
+    };
     println!(
         "Building {}; the first time takes a few minutes, for Pingora is built as well.",
         lessons[0].name
     );
     session.build(&lessons)?;
-    let city = match City::find(args.name.as_deref()) {
-        Ok(city) => city,
-        Err(none) if none.status == NONE_IS_UP => {
-            progress::while_it_takes("bringing a City up", || City::up(&own_city()))?
-        }
-        Err(trouble) => return Err(trouble),
+    drop(session);
+    let city = match found {
+        Some(city) => city,
+        None => progress::while_it_takes("bringing a City up", || City::up(&own_city()))?,
     };
     println!("The City '{}' is up. Walk around in it with: cargo city shell client1", city.name);
     let shims = environment::tools(&city.folder);
