@@ -9,6 +9,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +26,9 @@ const TOLD: [&str; 4] = ["TERM", "LANG", "RUST_LOG", "NO_COLOR"];
 /// Runs a command on a host and returns its exit status, 128+n for a signal.
 pub fn run(city: &City, docker: &Docker, host: &str, argv: &[OsString]) -> Result<u8> {
     let container = container(docker, host)?;
-    let note = format!("{}-{}", process::id(), u32::from(rand_suffix()));
+    // Numbers of processes are used again; together with the moment they are not.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let note = format!("{}-{}", process::id(), now.as_millis());
     let place = city.host_folder(host).join("run").join(&note);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.or_trouble(|| "cannot start a runtime".into())?;
@@ -40,11 +43,6 @@ pub fn run(city: &City, docker: &Docker, host: &str, argv: &[OsString]) -> Resul
         eprintln!("city: {host} is not running; see: cargo city status --docker");
     }
     Ok(status)
-}
-
-fn rand_suffix() -> u16 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (now.subsec_micros() & 0xffff) as u16
 }
 
 fn command(container: &str, note: &str, argv: &[OsString]) -> Command {
@@ -66,7 +64,9 @@ fn command(container: &str, note: &str, argv: &[OsString]) -> Command {
     for name in TOLD.iter().filter(|name| env::var_os(name).is_some()) {
         command.args(["--env", name]);
     }
-    command.args([container, "sh", "-c", NOTE, note]).args(argv);
+    // What goes to one place here comes by one stream, or its lines would change places on the way.
+    let script = if !terminal && is_one_place() { format!("{NOTE} 2>&1") } else { NOTE.to_owned() };
+    command.args([container, "sh", "-c", &script, note]).args(argv);
     #[cfg(target_os = "linux")]
     // SAFETY: prctl may be called between fork and exec, and touches nothing of this process.
     unsafe {
@@ -75,6 +75,14 @@ fn command(container: &str, note: &str, argv: &[OsString]) -> Command {
         });
     }
     command
+}
+
+/// Whether standard output and standard error are the same file or pipe.
+fn is_one_place() -> bool {
+    let place =
+        |about: nix::Result<nix::sys::stat::FileStat>| about.map(|about| (about.st_dev, about.st_ino)).ok();
+    let (out, err) = (nix::sys::stat::fstat(std::io::stdout()), nix::sys::stat::fstat(std::io::stderr()));
+    place(out).is_some_and(|out| place(err) == Some(out))
 }
 
 async fn wait(mut command: Command, container: &str, place: &Path) -> Result<u8> {
@@ -112,7 +120,7 @@ async fn send(container: &str, place: PathBuf, signal: &str) {
         if !number.is_empty() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     if number.is_empty() {
         return;

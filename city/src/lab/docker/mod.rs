@@ -65,9 +65,9 @@ pub fn find() -> Result<City> {
 }
 
 /// Whether the Docker City exists, for somebody who named no City: only a clone that was set up for it, on a
-/// machine whose engine answers, has one.
+/// machine whose engine answers, has one. Who keeps Cities in a folder of his own means one of those.
 pub fn is_there() -> bool {
-    env::var_os("CITY_HOST").is_none()
+    ["CITY_HOST", "CITY_STATE_ROOT"].iter().all(|name| env::var_os(name).is_none())
         && paths::repository().is_ok_and(|repository| settings::is_set_up(&repository))
         && whose().is_ok_and(|folder| folder.is_some())
 }

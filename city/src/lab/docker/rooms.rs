@@ -42,7 +42,7 @@ impl Rooms {
             let opened = HOSTS.map(|host| scope.spawn(move || open_one(host, conf)));
             opened
                 .into_iter()
-                .try_for_each(|one| one.join().map_err(|_| Trouble::new("a thread panicked")).flatten())
+                .try_for_each(|one| one.join().unwrap_or_else(|_| Err(Trouble::new("a thread panicked"))))
         })?;
         Ok(rooms)
     }
