@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     nginx: bool,
     /// The Docker City: the same hosts as containers; it always lives until `down`
-    #[arg(long, conflicts_with_all = ["name", "nginx"])]
+    #[arg(long, conflicts_with = "nginx")]
     docker: bool,
 }
 

@@ -29,6 +29,10 @@ pub fn output(command: &mut Command) -> Result<Output> {
 
 /// Docker that cannot be started.
 pub fn not_started(program: &str, error: std::io::Error) -> Trouble {
+    if error.kind() == ErrorKind::NotFound && std::env::var_os("CITY_HOST").is_some() {
+        return Trouble::new("a host of the Docker City has no engine to ask")
+            .remedy("run it on the machine itself");
+    }
     if error.kind() == ErrorKind::NotFound {
         return Trouble::new(format!("there is no {program} on PATH"))
             .remedy("install Docker with Compose: https://docs.docker.com/engine/install/");

@@ -19,7 +19,7 @@ use crate::lab::City;
 use crate::trouble::{OrTrouble, Result};
 
 /// Notes the shell's number, and becomes the command.
-const NOTE: &str = r#"mkdir -p "$CITY_STATE/run" && echo $$ >"$CITY_STATE/run/$0"; exec "$@""#;
+const NOTE: &str = r#"mkdir -p "$CITY_STATE/run" && echo $$ >"$CITY_STATE/run/$1"; shift; exec "$@""#;
 /// Of this machine's environment, what a command on a host is told.
 const TOLD: [&str; 4] = ["TERM", "LANG", "RUST_LOG", "NO_COLOR"];
 
@@ -66,7 +66,7 @@ fn command(container: &str, note: &str, argv: &[OsString]) -> Command {
     }
     // What goes to one place here comes by one stream, or its lines would change places on the way.
     let script = if !terminal && is_one_place() { format!("{NOTE} 2>&1") } else { NOTE.to_owned() };
-    command.args([container, "sh", "-c", &script, note]).args(argv);
+    command.args([container, "sh", "-c", &script, "city", note]).args(argv);
     #[cfg(target_os = "linux")]
     // SAFETY: prctl may be called between fork and exec, and touches nothing of this process.
     unsafe {
