@@ -15,6 +15,7 @@ pub mod heal;
 pub mod journal;
 pub mod keeper;
 pub mod list;
+pub mod load;
 pub mod pause;
 pub mod plug;
 pub mod raw;
