@@ -69,6 +69,9 @@ enum Verb {
     /// Make a port of dev reachable from this machine, on loopback
     #[command(name = "forward")]
     Forward(verbs::forward::Args),
+    /// Send steady requests, and count what comes back by status and by server
+    #[command(name = "load")]
+    Load(verbs::load::Args),
     /// List the lessons
     #[command(name = "list")]
     List(verbs::list::Args),
@@ -153,6 +156,7 @@ impl Cli {
             Verb::WaitFor(args) => verbs::wait_for::run(args),
             Verb::Forward(args) => verbs::forward::run(args),
             Verb::Listening(args) => verbs::listening::run(args),
+            Verb::Load(args) => verbs::load::run(args),
             Verb::List(args) => verbs::list::run(args),
             Verb::Run(args) => verbs::run::run(args),
             Verb::Verify(args) => verbs::verify::run(args),
@@ -185,6 +189,7 @@ impl Verb {
                 | Verb::StandIn(_)
                 | Verb::Forward(_)
                 | Verb::Grpc(_)
+                | Verb::Load(_)
                 | Verb::Raw(_)
                 | Verb::Ws(_)
         )
