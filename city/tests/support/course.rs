@@ -115,7 +115,8 @@ impl Course {
         course.write("lessons/06_tiny.md", LESSON);
         fs::create_dir(course.path("scripts")).expect("a folder");
         let runner = "scripts/cargo-runner";
-        fs::copy(crate::support::repository().join(runner), course.path(runner)).expect("the runner is there");
+        fs::copy(crate::support::repository().join(runner), course.path(runner))
+            .expect("the runner is there");
         course.write("README.md", "<!-- lessons -->\n<!-- /lessons -->\n");
         let (status, out, err) = course.city(&["sync"]);
         assert_eq!(status, 0, "{out}{err}");
