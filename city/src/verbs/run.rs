@@ -26,7 +26,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     let repository = paths::repository()?;
     let Some(word) = args.lesson else {
-        return Err(Trouble::new("which lesson?")
+        return Err(Trouble::new("no lesson is named")
             .remedy("`cargo city list` shows them; many begin with: cargo city run 06")
             .status(2));
     };
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Session::open(&repository)?
         }
     };
-    println!("{}: {}. Its text is {}.", lesson.name, lesson.about.trim_end_matches('.'), lesson.file);
+    println!("{}\n{}\nIts text: {}\n", lesson.heading, lesson.about, lesson.file);
     if !target(&repository).join("debug/examples").join(&lesson.name).exists() {
         println!(
             "Building it first. That takes some minutes once, for Pingora and OpenSSL are built as well."
