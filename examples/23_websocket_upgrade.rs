@@ -24,14 +24,13 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::background::BackgroundService;
 use pingora::services::listening::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
+use tokio_tungstenite::{WebSocketStream, connect_async};
 
 const LISTEN: &str = "0.0.0.0:6167";
 const ECHO: &str = "127.0.0.1:9091";
@@ -170,16 +169,13 @@ impl BackgroundService for Client {
 }
 
 async fn ping_three_times() -> Result<(), WsError> {
-    let proxy = LISTEN.replace("0.0.0.0", "127.0.0.1");
-    let stream = loop {
-        match TcpStream::connect(&proxy).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                sleep(Duration::from_millis(50)).await; // the proxy's port is not open yet
-            }
+    let url = format!("ws://{}/", LISTEN.replace("0.0.0.0", "127.0.0.1"));
+    let (mut socket, _) = loop {
+        match connect_async(&url).await {
+            Err(error) if is_too_early(&error) => sleep(Duration::from_millis(50)).await,
             connected => break connected?,
         }
     };
-    let (mut socket, _) = tokio_tungstenite::client_async(format!("ws://{proxy}/"), stream).await?;
     for number in 1..=3 {
         socket.send(Message::text(format!("Ping #{number}"))).await?;
         if let Some(echo) = socket.next().await {
@@ -188,6 +184,15 @@ async fn ping_three_times() -> Result<(), WsError> {
         sleep(Duration::from_secs(1)).await;
     }
     socket.close(None).await
+}
+
+/// The proxy's port is not open yet (refused), or it is and the echo server's is not (502).
+fn is_too_early(error: &WsError) -> bool {
+    match error {
+        WsError::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        WsError::Http(response) => response.status() == 502,
+        _ => false,
+    }
 }
 // ANCHOR_END: client
 
