@@ -13,7 +13,7 @@ use std::process::exit;
 use async_trait::async_trait;
 use bytes::Bytes;
 use env_logger::Env;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::AUTHORIZATION;
 use log::info;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
@@ -79,7 +79,7 @@ impl ProxyHttp for AuthRequest {
             Verdict::Right => return Ok(false),
             Verdict::Missing => {
                 let mut head = ServerSession::generate_error(401);
-                head.insert_header(WWW_AUTHENTICATE, "Bearer realm=\"PingoraProxy\"")?; // how to ask properly
+                head.insert_header("WWW-Authenticate", "Bearer realm=\"PingoraProxy\"")?; // how to ask properly
                 head
             }
             Verdict::Wrong => ServerSession::generate_error(403),
