@@ -126,7 +126,7 @@ fn dev_check_tells_a_proven_lesson_from_one_that_is_not() {
 fn usage_errors_are_told_apart() {
     let course = Course::new();
     for (args, expected) in [
-        (&["verify"][..], "which lesson?"),
+        (&["verify"][..], "no lesson is named"),
         (&["verify", "06_tinny"], "did you mean '06_tiny'?"),
         (&["verify", "6", "--docker"], "comes with a later version"),
         (&["verify", "--all", "--gateway"], "comes with a later version"),

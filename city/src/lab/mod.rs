@@ -29,6 +29,8 @@ pub mod sockets;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use control::{HostStatus, Reply, Request};
 pub use owner::City;
@@ -113,6 +115,23 @@ impl City {
                     .remedy("say which with --name NAME"))
             }
         }
+    }
+
+    /// Brings one up, or joins the one of that name that somebody else is bringing up at this very moment.
+    pub fn up_or_join(options: &UpOptions) -> Result<City> {
+        let refused = match City::up(options) {
+            Ok(city) => return Ok(city),
+            Err(trouble) => trouble,
+        };
+        let folder = crate::paths::city(&options.name)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while record::Lock::is_held(&folder) && Instant::now() < deadline {
+            if let Some(record) = Record::of(&options.name)? {
+                return Ok(City::found(record));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err(refused)
     }
 
     /// A command on one of its hosts, to which the program and its arguments are still to be added. It runs in

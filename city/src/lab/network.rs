@@ -6,8 +6,10 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use netlink_packet_route::link::{LinkAttribute, State};
 use netlink_packet_route::neighbour::NeighbourState;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
@@ -76,6 +78,33 @@ impl Network {
         let link = if up { link.up() } else { link.down() };
         let set = self.handle.link().set(link.build()).execute().await;
         set.or_trouble(|| format!("cannot switch the link of {}", host.name))
+    }
+}
+
+/// Lets the other hosts know that one is there again: whoever has asked for it in vain would otherwise ask anew
+/// only after up to a second.
+///
+/// The kernel announces an address (`arp_notify`) when the hardware address is set, be it to what it was.
+pub async fn announce(host: &Host, netns: &File, own: &File) -> Result {
+    let failed = || format!("cannot announce {}", host.name);
+    let inside = open_in(netns, own).or_trouble(failed)?;
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let mut links = inside.link().get().match_name("eth0".to_owned()).execute();
+        let Some(link) = links.try_next().await.or_trouble(failed)? else { return Ok(()) };
+        // What is sent before the link is fully up again is lost.
+        let up = link.attributes.iter().any(|one| matches!(one, LinkAttribute::OperState(State::Up)));
+        if !up && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        for attribute in link.attributes {
+            if let LinkAttribute::Address(address) = attribute {
+                let same = LinkMessageBuilder::<LinkUnspec>::new().index(link.header.index).address(address);
+                inside.link().set(same.build()).execute().await.or_trouble(failed)?;
+            }
+        }
+        return Ok(());
     }
 }
 

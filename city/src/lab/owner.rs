@@ -105,9 +105,14 @@ impl City {
     }
 
     /// Takes it down if this process brought it up; another's City stays.
-    pub fn leave(self) -> Result {
+    ///
+    /// Returns whether it was taken down.
+    pub fn leave(self) -> Result<bool> {
         let owned = self.keeper.is_some() || self.docker.is_some_and(|docker| docker.owned);
-        if owned { self.down() } else { Ok(()) }
+        if owned {
+            self.down()?;
+        }
+        Ok(owned)
     }
 
     /// Where there are no namespaces, none is up.

@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         Err(Trouble::new("what the lessons need does not build")
-            .remedy("the compiler's message is above; mend that, and verify again"))
+            .remedy("the compiler's message is above; mend that, and try again"))
     }
 
     /// Plays all tasks, `jobs` at a time. `done` is told each one as it ends, and what it returns is printed.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::which::Which;
 use crate::lab::control::Action;
+use crate::machine::progress;
 use crate::map;
 use crate::trouble::Result;
 
@@ -17,7 +18,8 @@ pub struct Args {
 
 pub fn run(args: &Args, action: Action, done: &str) -> Result<ExitCode> {
     let host = map::host(&args.host)?;
-    match args.which.city()?.act(host.name, action)? {
+    let city = args.which.city()?;
+    match progress::while_it_takes(host.name, || city.act(host.name, action))? {
         None => println!("{} {done}", host.name),
         Some(instead) => println!("{instead}"),
     }

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod keeper;
 pub mod list;
 pub mod listening;
+pub mod load;
 pub mod pause;
 pub mod plug;
 pub mod raw;

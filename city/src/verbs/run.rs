@@ -6,11 +6,13 @@ use super::which::Which;
 use crate::lab::{City, DEFAULT_NAME, Lifetime, NONE_IS_UP, UpOptions, environment};
 use crate::lesson::on_city::OnCity;
 use crate::lesson::session::Session;
+use crate::lesson::text::Lesson;
 use crate::lesson::tour::Tour;
+use crate::lesson::workshop::target;
 use crate::lesson::{interrupt, shelf};
 use crate::machine::{needs, progress};
 use crate::paths;
-use crate::trouble::Result;
+use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -18,12 +20,18 @@ pub struct Args {
     which: Which,
     /// Which lesson: 6, 06 or 06_simple_forward
     #[arg(value_name = "NN")]
-    lesson: String,
+    lesson: Option<String>,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let repository = paths::repository()?;
-    let lessons = shelf::read(&repository, &[args.lesson])?;
+    let Some(word) = args.lesson else {
+        return Err(Trouble::new("no lesson is named")
+            .remedy("`cargo city list` shows them; many begin with: cargo city run 06")
+            .status(2));
+    };
+    let lessons = shelf::read(&repository, &[word])?;
+    let lesson = &lessons[0];
     let found = match args.which.city() {
         Ok(city) => Some(city),
         Err(none) if none.status == NONE_IS_UP => None,
@@ -44,26 +52,47 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Session::open(&repository)?
         }
     };
-    println!(
-        "Building {}; the first time takes a few minutes, for Pingora is built as well.",
-        lessons[0].name
-    );
+    println!("{}\n{}\nIts text: {}\n", lesson.heading, lesson.about, lesson.file);
+    if !target(&repository).join("debug/examples").join(&lesson.name).exists() {
+        println!(
+            "Building it first. That takes some minutes once, for Pingora and OpenSSL are built as well."
+        );
+    }
     session.build(&lessons)?;
     drop(session);
     let city = match found {
         Some(city) => city,
-        None => progress::while_it_takes("bringing a City up", || City::up(&own_city()))?,
+        None => progress::while_it_takes("bringing a City up", || City::up_or_join(&own_city()))?,
     };
     println!("The City '{}' is up. Walk around in it with: cargo city shell client1", city.name);
+    refuse_taken_ports(&city, lesson)?;
     let shims = environment::tools(&city.folder);
     let stage = OnCity { city: &city, repository: &repository, shims: &shims };
-    let up = Tour::new(&lessons[0], &city, &stage).walk();
+    let up = Tour::new(lesson, &city, &stage).walk();
     let interrupted = interrupt::raised();
-    city.leave()?;
+    let name = city.name.clone();
+    match city.leave()? {
+        true => println!("The City '{name}' is down."),
+        false => println!("The City '{name}' stays up, as it was found."),
+    }
     match up? {
         true => Ok(ExitCode::SUCCESS),
         false if interrupted => Ok(ExitCode::from(interrupt::STATUS)),
         false => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// What listens on the lesson's ports already would answer in its place, and nobody would notice.
+fn refuse_taken_ports(city: &City, lesson: &Lesson) -> Result {
+    let open = city.listening("dev")?;
+    match lesson.header.ports.iter().find(|port| open.contains(port)) {
+        None => Ok(()),
+        Some(port) => {
+            Err(Trouble::new(format!("something listens on port {port} of dev already")).remedy(format!(
+                "end it, perhaps with: cargo city exec dev pkill {}",
+                &lesson.name[..lesson.name.len().min(15)]
+            )))
+        }
     }
 }
 

@@ -44,7 +44,7 @@ fn bring_one_up() -> Result<City> {
         lifetime: Lifetime::LastCommand,
         private: false,
     };
-    let city = City::up(&options).map_err(|trouble| {
+    let city = City::up_or_join(&options).map_err(|trouble| {
         Trouble::new(format!("an example runs on the City's dev host only, and there is no City: {trouble}"))
     })?;
     eprintln!("No City was up: this one lives until its last command ends. (cargo city up keeps one.)");

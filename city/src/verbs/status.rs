@@ -33,7 +33,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
         };
         healthy &= status.state == State::Up && missing.is_empty();
         let services = match (host.tcp, missing.as_slice()) {
+            ([], _) if status.processes == 1 => "1 process".into(),
             ([], _) => format!("{} processes", status.processes),
+            (all, []) if status.state == State::Paused => {
+                format!("accepts on {}, and answers nothing", ports(all))
+            }
             (all, []) => format!("answers on {}", ports(all)),
             (_, missing) => format!("does not answer on {}", ports(missing)),
         };

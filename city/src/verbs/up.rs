@@ -43,7 +43,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     println!("It is up, and ends with Ctrl-C. Use it from another terminal.");
     wait_for_the_end()?;
+    let name = city.name.clone();
     city.down()?;
+    println!("The City '{name}' is down.");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .status(2));
     }
     if args.lessons.is_empty() && !args.all && !args.sample {
-        return Err(Trouble::new("which lesson?").remedy("give its number, or --all").status(2));
+        return Err(Trouble::new("no lesson is named").remedy("give its number, or --all").status(2));
     }
     let repository = paths::repository()?;
     let mut lessons = shelf::read(&repository, &args.lessons)?;

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Keeper, Live};
 use crate::lab::control::{Action, HostStatus, State};
 use crate::lab::enter::{self, Program};
+use crate::lab::network;
 use crate::lab::{environment, sockets};
 use crate::machine::needs;
 use crate::trouble::{OrTrouble, Result, Trouble};
@@ -96,7 +97,7 @@ impl Keeper {
                 State::Unplugged
             }
             (Action::Plug, State::Unplugged) => {
-                self.network.set_link(live.host, true).await?;
+                self.plug_in(live).await?;
                 State::Up
             }
             (_, State::Paused) => return Err(first(name, "paused", "unpause")),
@@ -124,8 +125,14 @@ impl Keeper {
         Ok(State::Stopped)
     }
 
-    async fn start(&self, live: &Live) -> Result<State> {
+    async fn plug_in(&self, live: &Live) -> Result {
         self.network.set_link(live.host, true).await?;
+        let netns = super::open_namespace(&live.init().to_string())?;
+        network::announce(live.host, &netns, &self.own).await
+    }
+
+    async fn start(&self, live: &Live) -> Result<State> {
+        self.plug_in(live).await?;
         live.ended.borrow_mut().clear();
         self.start_services(live)?;
         self.until_listening(live, Duration::from_secs(10)).await?;
