@@ -173,7 +173,7 @@ fn taken_subnet() -> Result {
             && name != NETWORK
         {
             return Err(Trouble::new(format!(
-                "the Docker network '{name}' has {subnet}, and the City needs {GATEWAY}/{PREFIX}"
+                "the Docker network '{name}' has {subnet}, and the City needs 172.28.0.0/{PREFIX}"
             ))
             .remedy(format!("remove it, if it is not needed: docker network rm {name}")));
         }
