@@ -319,7 +319,8 @@ fn a_journal_may_be_written_by_nginx() {
     let folder = tempfile::tempdir().unwrap();
     let line = r#"{"entry":{"run":0,"number":7,"time":"2026-01-01T00:00:00+00:00","connection":3,
         "peer":"172.28.0.10:51034","port":443,"version":"HTTP/2.0","method":"GET","target":"/a%2F",
-        "headers":[["Host","v1.api.pingora.local"]],"tls":{"sni":"v1.api.pingora.local","alpn":"h2","client":null},
+        "headers":[["Host","v1.api.pingora.local"],["Accept",""]],
+        "tls":{"sni":"v1.api.pingora.local","alpn":"","client":{"cn":"?","serial":"","trusted":false}},
         "status":200,"date":null,"body":0,"complete":true,"ended":true}}"#;
     std::fs::write(journal::path(folder.path()), line.replace('\n', "") + "\n").unwrap();
     let [entry] = &journal::read(folder.path()).unwrap()[..] else { panic!("one request") };
@@ -328,6 +329,10 @@ fn a_journal_may_be_written_by_nginx() {
         "GET /a%2F  host=v1.api.pingora.local  from=172.28.0.10  sni=v1.api.pingora.local"
     );
     assert_eq!(entry.outcome.status, Some(200));
+    // What was left empty did not come.
+    assert_eq!(entry.request.headers.len(), 1);
+    let tls = entry.request.tls.as_ref().unwrap();
+    assert_eq!((&tls.alpn, &tls.client), (&None, &None));
 }
 
 fn keys() -> (TempDir, PathBuf) {

@@ -145,6 +145,12 @@ fn first(host: &Host, state: &str, verb: &str) -> Trouble {
         .remedy(format!("first: cargo city {verb} {}", host.name))
 }
 
+/// Stops a host and starts it again.
+pub fn restart(host: &Host) -> Result {
+    engine::said(["restart", "--time", PATIENCE, host.container])?;
+    until_ready(host)
+}
+
 /// Undoes every stop, pause and unplug.
 pub fn all_up() -> Result {
     let about = inspect(HOSTS.iter().map(|host| host.container))?;

@@ -92,9 +92,24 @@ fn open_one(host: &str, conf: &Path) -> Result {
     Err(Trouble::new(format!("cannot open a room beside {}: {why}", host.container)))
 }
 
-/// The City as it is when it has just come up.
+/// The City as it is when it has just come up. What received something is started anew, for it numbers its
+/// connections.
 fn reset(city: &City) -> Result {
     hosts::all_up()?;
+    thread::scope(|scope| {
+        let used = |host: &&Host| {
+            journal::read(&city.host_folder(host.name)).is_ok_and(|entries| !entries.is_empty())
+        };
+        let restarted: Vec<_> = map::HOSTS
+            .iter()
+            .filter(|host| host.name != "dns")
+            .filter(used)
+            .map(|host| scope.spawn(|| hosts::restart(host)))
+            .collect();
+        restarted
+            .into_iter()
+            .try_for_each(|one| one.join().unwrap_or_else(|_| Err(Trouble::new("a thread panicked"))))
+    })?;
     for host in map::HOSTS {
         let folder = city.host_folder(host.name);
         Fault::heal(&folder)?;
