@@ -20,7 +20,7 @@ const BLUE: &str = "172.28.0.20:8080";
 const GREEN: &str = "172.28.0.21:8080";
 
 /// A server that has gone does not refuse, it is silent. On one network an answer comes in a millisecond.
-const CONNECT: Duration = Duration::from_millis(300);
+const CONNECT: Duration = Duration::from_millis(500);
 
 /// How many steps a selection may take in search of a server that is well. All are, as long as nobody checks
 /// (lesson 30), so the first step is the last.

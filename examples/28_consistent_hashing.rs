@@ -28,7 +28,7 @@ const LISTEN: &str = "0.0.0.0:6172";
 const SERVERS: &str = "172.28.0.20:8080 172.28.0.21:8080";
 
 /// A server that has gone does not refuse, it is silent (lesson 26).
-const CONNECT: Duration = Duration::from_millis(300);
+const CONNECT: Duration = Duration::from_millis(500);
 
 /// How many points of the ring a selection may look at. The points of a server often lie side by side, so a
 /// handful is not enough to come past one that is ill.

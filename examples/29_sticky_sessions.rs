@@ -29,7 +29,7 @@ const GREEN: &str = "172.28.0.21:8080";
 const COOKIE: &str = "session-id";
 
 /// A server that has gone does not refuse, it is silent (lesson 26).
-const CONNECT: Duration = Duration::from_millis(300);
+const CONNECT: Duration = Duration::from_millis(500);
 /// How many points of the ring a selection may look at (lesson 28).
 const STEPS: usize = 256;
 

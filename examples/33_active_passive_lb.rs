@@ -30,6 +30,8 @@ const GREEN: &str = "172.28.0.21:8080"; // the backup
 
 /// How long nobody may answer the door, and how long an answer may take, before somebody else is asked.
 const CONNECT: Duration = Duration::from_millis(300);
+/// The backup is given longer: there is nobody else to ask.
+const CONNECT_BACKUP: Duration = Duration::from_millis(1500);
 const READ: Duration = Duration::from_secs(1);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const STEPS: usize = 256;
@@ -68,7 +70,7 @@ impl ProxyHttp for ActivePassive {
         }
 
         let mut peer = HttpPeer::new(server, false, String::new());
-        peer.options.connection_timeout = Some(CONNECT);
+        peer.options.connection_timeout = Some(if attempt.on_backup { CONNECT_BACKUP } else { CONNECT });
         peer.options.read_timeout = Some(READ);
         Ok(Box::new(peer))
     }
