@@ -122,7 +122,6 @@ fn upstreams() -> Result<LoadBalancer<RoundRobin>> {
 }
 // ANCHOR_END: check
 
-// ANCHOR: main
 fn main() {
     env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
 
@@ -144,7 +143,6 @@ fn main() {
     info!("HTTP Health Check running on {LISTEN}");
     server.run_forever()
 }
-// ANCHOR_END: main
 
 /// A server configured by the file given with `-c`, or by Pingora's defaults with a shorter farewell: a
 /// second for what is under way, where Pingora would wait five minutes (lesson 03 tells why).
