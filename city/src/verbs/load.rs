@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use super::which::Which;
 use crate::clients::block_on;
 use crate::clients::dial::TlsArgs;
-use crate::lab::City;
 use crate::load::client::Target;
 use crate::load::tally::{By, Tally};
 use crate::load::{Pace, Plan, drive};
@@ -65,9 +65,8 @@ pub struct Args {
     headers: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
     tls: TlsArgs,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Args {
@@ -89,8 +88,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
 /// Enters the host and does there what was typed here: on a host, `CITY_HOST` is set.
 fn on_host(args: &Args) -> Result<ExitCode> {
     let host = map::host(args.from.as_deref().unwrap_or(FROM))?;
-    let city = City::find(args.name.as_deref())?;
-    let tool = env::current_exe().or_trouble(|| "cannot tell where this tool lies".into())?;
+    let city = args.which.city()?;
+    let tool = match city.docker() {
+        // A container has this tool of its own.
+        Some(_) => "city".into(),
+        None => env::current_exe().or_trouble(|| "cannot tell where this tool lies".into())?,
+    };
     let typed = env::args_os().skip(1);
     super::exec::enter(&city, host.name, std::iter::once(tool.into()).chain(typed).collect())
 }
