@@ -1,8 +1,8 @@
 //! 19 · Peer options: nothing upstream may take for ever.
 //!
 //! Idea  Connecting, TLS, reading, writing and idling each have a limit, and whoever misses one is a 504.
-//! New   The timeouts of `PeerOptions`, and `fail_to_proxy` to tell 'too late' (504) from 'broken' (502);
-//!       lesson 16 connected without any limit.
+//! New   Every timeout that a peer has, and what each of them really measures (lesson 13 set two of them, to
+//!       have failures to report).
 //! Run   cargo run --example 19_peer_options
 //! Try   curl -i http://172.28.0.10:6163/timeout     from a client; the rest is in lessons/19_peer_options.md
 

@@ -2,7 +2,8 @@
 //!
 //! Idea  Behind one address live many sites. The name is said twice, in TLS (SNI) and in HTTP (Host), and the
 //!       first of the two is also what the upstream's certificate is checked against.
-//! New   A TLS peer with its name and its certificate authority (lesson 16 had an address and no more).
+//! New   A name that depends on the request, and what a wrong name, a wrong authority and a late date do
+//!       (lesson 14 had one name, and it was right).
 //! Run   cargo run --example 20_sni_routing
 //! Try   curl -i http://172.28.0.10:6164/v1          from a client; the rest is in lessons/20_sni_routing.md
 

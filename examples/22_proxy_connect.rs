@@ -42,6 +42,8 @@ const NAME: &str = "advanced.pingora.local";
 
 /// How long a forward proxy may take to answer CONNECT, its own dialling included.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the forward proxy dials before it gives up: longer than its client waits, as it often is.
+const DIALLING: Duration = Duration::from_secs(5);
 /// The longest head that is read, of a request or of an answer.
 const LONGEST_HEAD: usize = 8 * 1024;
 
@@ -184,7 +186,7 @@ struct ForwardProxy;
 impl ServerApp for ForwardProxy {
     async fn process_new(self: &Arc<Self>, mut client: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
         let head = timeout(PATIENCE, read_head(&mut client)).await.ok()?.ok()?;
-        let answer = match dial(&head).await {
+        let answer = match timeout(DIALLING, dial(&head)).await.unwrap_or(Err("504 Gateway Timeout")) {
             Ok(mut upstream) => {
                 // In pieces, since nothing obliges a proxy to send its answer in one.
                 for piece in b"HTTP/1.1 200 Connection established\r\nVia: 1.1 city\r\n\r\n".chunks(9) {

@@ -69,6 +69,9 @@ enum Verb {
     /// Make a port of dev reachable from this machine, on loopback
     #[command(name = "forward")]
     Forward(verbs::forward::Args),
+    /// Send steady requests, and count what comes back by status and by server
+    #[command(name = "load")]
+    Load(verbs::load::Args),
     /// List the lessons
     #[command(name = "list")]
     List(verbs::list::Args),
@@ -117,6 +120,9 @@ enum Verb {
     /// The first process of a local City
     #[command(name = "keeper", hide = true)]
     Keeper(verbs::keeper::Args),
+    /// What listens on this host: a container's health check
+    #[command(name = "listening", hide = true)]
+    Listening(verbs::listening::Args),
     /// What scripts/cargo-runner hands an example to
     #[command(name = "run-example", hide = true)]
     RunExample(verbs::run_example::Args),
@@ -128,6 +134,9 @@ enum Verb {
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
+        if !self.verb.writes_to_sockets() {
+            end_with_the_reader();
+        }
         match self.verb {
             Verb::Up(args) => verbs::up::run(args),
             Verb::Down(args) => verbs::down::run(args),
@@ -146,6 +155,8 @@ impl Cli {
             Verb::Journal(args) => verbs::journal::run(args),
             Verb::WaitFor(args) => verbs::wait_for::run(args),
             Verb::Forward(args) => verbs::forward::run(args),
+            Verb::Listening(args) => verbs::listening::run(args),
+            Verb::Load(args) => verbs::load::run(args),
             Verb::List(args) => verbs::list::run(args),
             Verb::Run(args) => verbs::run::run(args),
             Verb::Verify(args) => verbs::verify::run(args),
@@ -166,4 +177,30 @@ impl Cli {
             Verb::StandIn(args) => verbs::stand_in::run(args),
         }
     }
+}
+
+impl Verb {
+    /// Whether a broken pipe may be a client's or an upstream's, which is no reason to end.
+    fn writes_to_sockets(&self) -> bool {
+        matches!(
+            self,
+            Verb::Keeper(_)
+                | Verb::Service(_)
+                | Verb::StandIn(_)
+                | Verb::Forward(_)
+                | Verb::Grpc(_)
+                | Verb::Load(_)
+                | Verb::Raw(_)
+                | Verb::Ws(_)
+        )
+    }
+}
+
+/// What only prints ends when its reader has seen enough (`| head`), as other programs do. Rust would have it
+/// panic instead.
+fn end_with_the_reader() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+
+    // SAFETY: the default action runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }

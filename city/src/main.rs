@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod lab;
 mod lesson;
+mod load;
 mod machine;
 mod map;
 mod paths;

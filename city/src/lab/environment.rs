@@ -45,7 +45,8 @@ pub fn for_building() -> Variables {
     variables.extend(env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         let lower = name.to_ascii_lowercase();
-        lower.ends_with("_proxy") || name.starts_with("SSL_CERT_") || name.starts_with("GIT_")
+        lower.ends_with("_proxy")
+            || ["SSL_CERT_", "GIT_", "DOCKER_", "COMPOSE_"].iter().any(|prefix| name.starts_with(prefix))
     }));
     variables
 }

@@ -155,6 +155,8 @@ pub fn set_sysctls() {
     // A kernel without IPv6 has no such file, and needs none.
     let _ = fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    // A host that is plugged in again says so: see `network::announce`.
+    let _ = fs::write("/proc/sys/net/ipv4/conf/default/arp_notify", "1");
 }
 
 /// `/etc` as the machine has it, below four files of the City's.

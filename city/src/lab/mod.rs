@@ -5,10 +5,13 @@
 //! and the hosts (`host.rs`), runs their services, and answers on a Unix socket (`control.rs`). Commands
 //! enter a host from outside (`enter.rs`), with a process handle that the keeper passes them.
 //!
+//! The Docker City (`docker/`) is the same hosts as containers, and the same [`City`] to everybody else.
+//!
 //! What is known of a City when its keeper is not asked stands in `record.rs`; what a command on a host finds
 //! in its environment, in `environment.rs`.
 
 pub mod control;
+pub mod docker;
 pub mod environment;
 pub mod record;
 
@@ -21,9 +24,13 @@ pub mod keeper;
 #[cfg(target_os = "linux")]
 mod network;
 pub mod owner;
+#[cfg(target_os = "linux")]
+pub mod sockets;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use control::{HostStatus, Reply, Request};
 pub use owner::City;
@@ -83,6 +90,9 @@ impl City {
             name.map(str::to_owned).or_else(|| std::env::var("CITY_NAME").ok().filter(|n| !n.is_empty()));
         if let Some(name) = named {
             check_name(&name)?;
+            if name == docker::NAME {
+                return docker::find();
+            }
             return match Record::of(&name)? {
                 Some(record) => Ok(City::found(record)),
                 None => Err(Trouble::new(format!("no City named '{name}' is up"))
@@ -90,18 +100,38 @@ impl City {
             };
         }
         let mut up: Vec<Record> = Record::all()?.into_iter().filter(|record| !record.private).collect();
-        match (up.pop(), up.is_empty()) {
+        let in_docker = docker::is_there();
+        match (up.pop(), up.is_empty() && !in_docker) {
             (Some(record), true) => Ok(City::found(record)),
-            (None, _) => Err(Trouble::new("no City is up")
+            (None, false) => docker::find(),
+            (None, true) => Err(Trouble::new("no City is up")
                 .remedy("bring one up with: cargo city up --detach")
                 .status(NONE_IS_UP)),
             (Some(last), false) => {
                 let mut names: Vec<_> = up.iter().chain([&last]).map(|record| record.name.clone()).collect();
+                names.extend(in_docker.then(|| docker::NAME.to_owned()));
                 names.sort();
                 Err(Trouble::new(format!("several Cities are up: {}", names.join(", ")))
                     .remedy("say which with --name NAME"))
             }
         }
+    }
+
+    /// Brings one up, or joins the one of that name that somebody else is bringing up at this very moment.
+    pub fn up_or_join(options: &UpOptions) -> Result<City> {
+        let refused = match City::up(options) {
+            Ok(city) => return Ok(city),
+            Err(trouble) => trouble,
+        };
+        let folder = crate::paths::city(&options.name)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while record::Lock::is_held(&folder) && Instant::now() < deadline {
+            if let Some(record) = Record::of(&options.name)? {
+                return Ok(City::found(record));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err(refused)
     }
 
     /// A command on one of its hosts, to which the program and its arguments are still to be added. It runs in
@@ -110,11 +140,38 @@ impl City {
         let tool = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("city"));
         let mut command = Command::new(tool);
         command.args(["exec", "--name", &self.name, host, "--"]);
+        self.tell(&mut command);
         command
+    }
+
+    /// Has a command of this tool, which names this City, find all of it.
+    pub fn tell(&self, command: &mut Command) {
+        if let Some(docker) = &self.docker {
+            docker::tell(docker, command);
+        }
+    }
+
+    /// Whether its hosts are containers, and how.
+    pub fn docker(&self) -> Option<docker::Docker> {
+        self.docker
+    }
+
+    /// The Docker City, brought up by this process for its own use: see [`City::leave`].
+    pub fn owned(mut self) -> City {
+        self.docker = self.docker.map(|docker| docker::Docker { owned: true, ..docker });
+        self
+    }
+
+    /// The Docker City as one lesson's verification sees it: see `docker::rooms`.
+    pub fn with_rooms(&self) -> City {
+        City::in_docker(self.folder.clone(), docker::Docker { owned: false, rooms: true })
     }
 
     /// Whether there is a City of this name, and it answers.
     pub fn status(&self) -> Result<Vec<HostStatus>> {
+        if self.docker.is_some() {
+            return docker::hosts::status(self);
+        }
         match self.ask(&Request::Status)? {
             Reply::Status(hosts) => Ok(hosts),
             other => Err(other.unexpected()),
@@ -124,8 +181,30 @@ impl City {
     /// The TCP ports on which something listens on a host, read from its `/proc/net/tcp`.
     pub fn listening(&self, host: &str) -> Result<Vec<u16>> {
         let host = map::host(host)?;
+        if self.docker.is_some() {
+            // In a container there is no engine to ask, and of its own sockets it knows.
+            #[cfg(target_os = "linux")]
+            if std::env::var_os("CITY_HOST").is_some_and(|here| here == host.name) {
+                return Ok(procfs::process::Process::myself()
+                    .map(|own| sockets::tcp(&own))
+                    .unwrap_or_default());
+            }
+            return docker::hosts::listening(host);
+        }
         match self.ask(&Request::Listening { host: host.name.into() })? {
             Reply::Listening(ports) => Ok(ports),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// Does something to a host; says so if there was nothing to be done.
+    pub fn act(&self, host: &str, action: control::Action) -> Result<Option<String>> {
+        let host = map::host(host)?;
+        if self.docker.is_some() {
+            return docker::hosts::act(host, action);
+        }
+        match self.ask(&Request::Act { host: host.name.into(), action })? {
+            Reply::Done(said) => Ok(said),
             other => Err(other.unexpected()),
         }
     }
@@ -144,7 +223,7 @@ impl City {
 #[cfg(not(target_os = "linux"))]
 fn not_linux() -> Trouble {
     Trouble::new("the local City is made of Linux namespaces, and this is not Linux")
-        .remedy("use the Docker City: see the Docker section of README.md")
+        .remedy("use the Docker City: cargo city up --docker")
 }
 
 impl Trouble {

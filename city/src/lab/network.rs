@@ -6,8 +6,10 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, State};
 use netlink_packet_route::neighbour::NeighbourState;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
@@ -74,8 +76,46 @@ impl Network {
     pub async fn set_link(&self, host: &Host, up: bool) -> Result {
         let link = LinkMessageBuilder::<LinkUnspec>::new().name(near_end(host));
         let link = if up { link.up() } else { link.down() };
-        let set = self.handle.link().set(link.build()).execute().await;
-        set.or_trouble(|| format!("cannot switch the link of {}", host.name))
+        let failed = || format!("cannot switch the link of {}", host.name);
+        self.handle.link().set(link.build()).execute().await.or_trouble(failed)?;
+        if up {
+            // The bridge passes nothing on before the kernel has seen, in its own time, that its end is up.
+            when_up(&self.handle, &near_end(host)).await.or_trouble(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the other hosts know that one is there again: whoever has asked for it in vain would otherwise ask anew
+/// only after up to a second.
+///
+/// The kernel announces an address (`arp_notify`) when the hardware address is set, be it to what it was.
+pub async fn announce(host: &Host, netns: &File, own: &File) -> Result {
+    let failed = || format!("cannot announce {}", host.name);
+    let inside = open_in(netns, own).or_trouble(failed)?;
+    // What is sent before the link is fully up again is lost.
+    let Some(link) = when_up(&inside, "eth0").await.or_trouble(failed)? else { return Ok(()) };
+    for attribute in link.attributes {
+        if let LinkAttribute::Address(address) = attribute {
+            let same = LinkMessageBuilder::<LinkUnspec>::new().index(link.header.index).address(address);
+            inside.link().set(same.build()).execute().await.or_trouble(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The link of this name when it is fully up, or as it is after two seconds.
+async fn when_up(handle: &Handle, name: &str) -> std::result::Result<Option<LinkMessage>, rtnetlink::Error> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let link = handle.link().get().match_name(name.to_owned()).execute().try_next().await?;
+        let up = |link: &LinkMessage| {
+            link.attributes.iter().any(|one| matches!(one, LinkAttribute::OperState(State::Up)))
+        };
+        if link.as_ref().is_none_or(up) || Instant::now() >= deadline {
+            return Ok(link);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

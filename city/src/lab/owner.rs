@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use super::docker::{self, Docker};
 use super::record::Record;
 use super::{Lifetime, UpOptions};
 use crate::paths;
@@ -18,12 +19,23 @@ pub struct City {
     pub folder: PathBuf,
     /// The keeper, if this process is its owner: dropping the lifeline ends the City.
     keeper: Option<Child>,
+    /// It is the Docker City, which has containers in the place of a keeper.
+    pub(super) docker: Option<Docker>,
 }
 
 impl City {
     pub(super) fn found(record: Record) -> City {
         let folder = paths::city(&record.name).unwrap_or_default();
-        City { name: record.name, folder, keeper: None }
+        City { name: record.name, folder, keeper: None, docker: None }
+    }
+
+    pub(super) fn in_docker(folder: PathBuf, docker: Docker) -> City {
+        City { name: docker::NAME.into(), folder, keeper: None, docker: Some(docker) }
+    }
+
+    /// Brings the Docker City up, and returns when every container is healthy.
+    pub fn up_in_docker() -> Result<City> {
+        docker::compose::up(&paths::repository()?)
     }
 
     /// Brings one up and returns when every service listens.
@@ -32,6 +44,11 @@ impl City {
         use super::keeper::Word;
 
         super::check_name(&options.name)?;
+        if options.name == docker::NAME {
+            return Err(Trouble::new(format!("the name '{}' is the Docker City's", docker::NAME))
+                .remedy("bring that one up with: cargo city up --docker")
+                .status(2));
+        }
         let folder = paths::city(&options.name)?;
         let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
         let mut command = Command::new(tool);
@@ -64,7 +81,8 @@ impl City {
         let _ = std::fs::remove_file(&log);
         match serde_json::from_str(&line) {
             Ok(Word::Ready) => {
-                Ok(City { name: options.name.clone(), folder, keeper: owned.then_some(child) })
+                let keeper = owned.then_some(child);
+                Ok(City { name: options.name.clone(), folder, keeper, docker: None })
             }
             Ok(Word::Failed(why)) => Err(Trouble::new(why)),
             Err(_) => Err(Trouble::new(format!(
@@ -82,19 +100,24 @@ impl City {
     }
 
     /// Takes it down, and returns when nothing of it is left.
-    #[cfg(target_os = "linux")]
     pub fn down(mut self) -> Result {
-        self.end()
+        if self.docker.is_some() { docker::compose::down(&self.folder) } else { self.end() }
     }
 
     /// Takes it down if this process brought it up; another's City stays.
-    pub fn leave(self) -> Result {
-        if self.keeper.is_some() { self.down() } else { Ok(()) }
+    ///
+    /// Returns whether it was taken down.
+    pub fn leave(self) -> Result<bool> {
+        let owned = self.keeper.is_some() || self.docker.is_some_and(|docker| docker.owned);
+        if owned {
+            self.down()?;
+        }
+        Ok(owned)
     }
 
     /// Where there are no namespaces, none is up.
     #[cfg(not(target_os = "linux"))]
-    pub fn down(self) -> Result {
+    fn end(&mut self) -> Result {
         Err(super::not_linux())
     }
 

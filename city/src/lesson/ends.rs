@@ -29,7 +29,7 @@ pub fn check(session: &Session, lesson: &Lesson, seed: u64) -> Result {
     let place = session.place(lesson, None)?;
     let trial = Trial { lesson, city: &place.city, stage: place.stage(session) };
     let outcome = trial.run(&session.tool(), seed);
-    place.city.down()?;
+    place.leave()?;
     outcome
 }
 

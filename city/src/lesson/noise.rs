@@ -2,43 +2,22 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use fastrand::Rng;
 
 use crate::trouble::{OrTrouble, Result, Trouble};
 
-/// How many connections are made.
-const ROUNDS: usize = 300;
+/// How many connections are made, by how many clients at once.
+const ROUNDS: usize = 1000;
+const CLIENTS: usize = 8;
 /// How long one connection may take; most are answered or closed at once.
 const PATIENCE: Duration = Duration::from_millis(30);
 /// How long the last, well-formed request may take: an example may work two seconds on a request, and some do.
 const LAST: Duration = Duration::from_secs(6);
 /// The longest that the whole of it may take.
 const WHOLE: Duration = Duration::from_secs(25);
-
-/// A small generator of numbers that look random and are the same for the same seed (xorshift64*).
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap_or(0) % limit.max(1)
-    }
-
-    fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.below(words.len())]
-    }
-
-    fn bytes(&mut self, longest: usize) -> Vec<u8> {
-        (0..self.below(longest)).map(|_| self.next().to_le_bytes()[7]).collect()
-    }
-}
 
 const METHODS: [&str; 12] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "BREW", "get", "A\tB"];
@@ -66,34 +45,50 @@ const HEADERS: [&str; 18] = [
 ];
 
 /// What is sent over one connection: a request that may be malformed in any of its parts, or plain bytes.
-fn message(dice: &mut Dice) -> Vec<u8> {
-    if dice.below(4) == 0 {
-        return dice.bytes(600);
+fn message(dice: &mut Rng) -> Vec<u8> {
+    if dice.u8(..4) == 0 {
+        return bytes(dice, 600);
     }
-    let version = dice.one_of(&["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9", "", "HTTP/1.1 x"]);
-    let mut text = format!("{} {} {version}\r\n", dice.one_of(&METHODS), dice.one_of(&TARGETS)).into_bytes();
-    for _ in 0..dice.below(6) {
-        text.extend_from_slice(dice.one_of(&HEADERS).as_bytes());
+    let version = one_of(dice, &["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9", "", "HTTP/1.1 x"]);
+    let mut text =
+        format!("{} {} {version}\r\n", one_of(dice, &METHODS), one_of(dice, &TARGETS)).into_bytes();
+    for _ in 0..dice.u8(..6) {
+        text.extend_from_slice(one_of(dice, &HEADERS).as_bytes());
         text.extend_from_slice(b"\r\n");
     }
-    if dice.below(8) > 0 {
+    if dice.u8(..8) > 0 {
         text.extend_from_slice(b"\r\n");
-        text.extend(dice.bytes(200));
+        text.extend(bytes(dice, 200));
     }
     text
 }
 
+fn bytes(dice: &mut Rng, longest: usize) -> Vec<u8> {
+    (0..dice.usize(..longest)).map(|_| dice.u8(..)).collect()
+}
+
+fn one_of<'a>(dice: &mut Rng, words: &[&'a str]) -> &'a str {
+    words[dice.usize(..words.len())]
+}
+
 /// Sends all of it, and in the end one well-formed request, which must be answered or refused in time.
 pub fn make(address: SocketAddr, seed: u64) -> Result {
-    let mut dice = Dice(seed | 1);
     let end = Instant::now() + WHOLE;
-    for _ in 0..ROUNDS {
-        // That a connection is refused or reset is the example's right; that it stays there is seen at the end.
-        let _ = exchange(address, &message(&mut dice), PATIENCE);
-        if Instant::now() >= end {
-            break;
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                let mut dice = Rng::with_seed(seed.wrapping_add(client as u64));
+                for _ in 0..ROUNDS / CLIENTS {
+                    // That a connection is refused or reset is the example's right; that it stays there is seen
+                    // at the end.
+                    let _ = exchange(address, &message(&mut dice), PATIENCE);
+                    if Instant::now() >= end {
+                        break;
+                    }
+                }
+            });
         }
-    }
+    });
     let last = b"GET / HTTP/1.1\r\nHost: dev.pingora.local\r\nConnection: close\r\n\r\n";
     let answered =
         exchange(address, last, LAST).or_trouble(|| format!("{address} no longer accepts connections"))?;
@@ -123,14 +118,13 @@ fn exchange(address: SocketAddr, message: &[u8], patience: Duration) -> io::Resu
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::thread;
 
     use super::*;
 
     #[test]
     fn a_seed_makes_the_same_noise_again() {
         let noise = |seed| {
-            let mut dice = Dice(seed);
+            let mut dice = Rng::with_seed(seed);
             (0..50).map(|_| message(&mut dice)).collect::<Vec<_>>()
         };
         assert_eq!(noise(7), noise(7));

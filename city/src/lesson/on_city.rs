@@ -24,6 +24,12 @@ pub struct OnCity<'a> {
 impl Stage for OnCity<'_> {
     fn command(&self, place: Place, line: &str) -> Command {
         match place {
+            // A container has its own PATH, with this tool in it.
+            Place::Host(host) if self.city.docker().is_some() => {
+                let mut command = self.city.exec(host);
+                command.args(["bash", "-c", line]);
+                command
+            }
             Place::Host(host) => {
                 let variables = environment::on_host(&self.city.folder, host);
                 let mut command = self.city.exec(host);
@@ -40,6 +46,7 @@ impl Stage for OnCity<'_> {
                     .envs(variables)
                     .env("CITY_NAME", &self.city.name)
                     .current_dir(self.repository);
+                self.city.tell(&mut command);
                 if let Some(root) = env::var_os("CITY_STATE_ROOT") {
                     command.env("CITY_STATE_ROOT", root);
                 }

@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::interrupt;
 use super::on_city::OnCity;
@@ -15,6 +17,7 @@ use super::pool::side_by_side;
 use super::process::adopt_orphans;
 use super::text::{Lesson, Step};
 use super::workshop::{StandIn, Workshop};
+use crate::lab::docker::rooms::Rooms;
 use crate::lab::{City, Lifetime, UpOptions, environment};
 use crate::trouble::{OrTrouble, Result, Trouble};
 
@@ -28,6 +31,8 @@ pub fn jobs() -> usize {
 pub struct Session<'a> {
     repository: &'a Path,
     workshop: Workshop,
+    /// The Docker City in which lessons are played one after another; without it each has a City of its own.
+    docker: Option<&'a City>,
 }
 
 /// One lesson to be played.
@@ -69,7 +74,12 @@ impl<'a> Session<'a> {
         adopt_orphans()?;
         // Before `conf/` is copied, for the keys are copied with it.
         crate::certs::ensure(repository)?;
-        Ok(Session { repository, workshop: Workshop::open(repository)? })
+        Ok(Session { repository, workshop: Workshop::open(repository)?, docker: None })
+    }
+
+    /// Begins one in the Docker City.
+    pub fn in_docker(repository: &'a Path, city: &'a City) -> Result<Session<'a>> {
+        Ok(Session { docker: Some(city), ..Session::open(repository)? })
     }
 
     /// Builds what these lessons need, in the environment in which cargo finds it built on a host.
@@ -77,9 +87,20 @@ impl<'a> Session<'a> {
         if lessons.is_empty() {
             return Ok(());
         }
-        let mut command = Command::new("cargo");
-        command.arg("build").current_dir(self.repository).stdin(Stdio::null());
-        command.env_clear().envs(environment::for_building());
+        let mut command = match self.docker {
+            Some(city) => {
+                let mut command = city.exec("dev");
+                command.args(["cargo", "build"]);
+                command
+            }
+            None => {
+                let mut command = Command::new("cargo");
+                command.arg("build").current_dir(self.repository);
+                command.env_clear().envs(environment::for_building());
+                command
+            }
+        };
+        command.stdin(Stdio::null());
         for lesson in lessons {
             command.args(["--example", &lesson.name]);
             for bin in binaries(lesson) {
@@ -92,7 +113,8 @@ impl<'a> Session<'a> {
                 break status.success();
             }
             if interrupt::raised() {
-                let _ = cargo.kill();
+                // Gently, so that it can be handed on to a container.
+                let _ = kill(Pid::from_raw(cargo.id().cast_signed()), Signal::SIGTERM);
                 let _ = cargo.wait();
                 return Err(interrupted());
             }
@@ -102,7 +124,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         Err(Trouble::new("what the lessons need does not build")
-            .remedy("the compiler's message is above; mend that, and verify again"))
+            .remedy("the compiler's message is above; mend that, and try again"))
     }
 
     /// Plays all tasks, `jobs` at a time. `done` is told each one as it ends, and what it returns is printed.
@@ -113,6 +135,8 @@ impl<'a> Session<'a> {
         mut done: impl FnMut(&Task, &Played) -> String,
     ) -> Vec<Played> {
         let board = MultiProgress::new();
+        // There is one Docker City, and lessons must not meet in it.
+        let jobs = if self.docker.is_some() { 1 } else { jobs };
         let work = |task: &Task| {
             let begun = Instant::now();
             let bar = bar(&board, task);
@@ -143,7 +167,7 @@ impl<'a> Session<'a> {
             });
         });
         bar.set_message("taking its City down");
-        place.city.down()?;
+        place.leave()?;
         outcome
     }
 
@@ -158,7 +182,11 @@ impl<'a> Session<'a> {
             private: true,
         };
         let shims = self.workshop.shims(&lesson.name, stand_in)?;
-        Ok(OwnPlace { city: City::up(&options)?, shims })
+        if let (Some(city), Some(conf)) = (self.docker, &options.conf) {
+            let rooms = Rooms::open(city, conf)?;
+            return Ok(OwnPlace { city: city.with_rooms(), rooms: Some(rooms), shims });
+        }
+        Ok(OwnPlace { city: City::up(&options)?, rooms: None, shims })
     }
 
     /// Where the tool lies that commands on hosts should use.
@@ -172,10 +200,23 @@ impl<'a> Session<'a> {
 pub struct OwnPlace {
     /// The City.
     pub city: City,
+    /// What it has for itself of the Docker City.
+    rooms: Option<Rooms>,
     shims: PathBuf,
 }
 
 impl OwnPlace {
+    /// Takes its City down, or clears its rooms.
+    pub fn leave(self) -> Result {
+        match self.rooms {
+            Some(rooms) => {
+                drop(rooms);
+                Ok(())
+            }
+            None => self.city.down(),
+        }
+    }
+
     /// The stage that it makes.
     pub fn stage<'b>(&'b self, session: &'b Session) -> OnCity<'b> {
         OnCity { city: &self.city, repository: session.repository, shims: &self.shims }

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::needs;
+use crate::lab::docker::compose;
 use crate::lab::{City, Lifetime, UpOptions, record};
 use crate::paths;
 use crate::trouble::Result;
@@ -144,11 +145,9 @@ fn docker() -> Finding {
     if needs::find("docker").is_none() {
         return Finding::Missing("no Docker: only the Docker City needs it".into());
     }
-    match first_line("docker", &["version", "--format", "{{.Server.Version}}"]) {
-        Some(version) => Finding::Good(format!("Docker engine {version}")),
-        None => Finding::Missing(
-            "Docker is installed, but no engine answers: only the Docker City needs it".into(),
-        ),
+    match paths::repository().and_then(|repository| compose::look(&repository)) {
+        Ok(what) => Finding::Good(what),
+        Err(trouble) => Finding::Missing(format!("no Docker City, which nothing else needs: {trouble}")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! dns: the authoritative server of `pingora.local`, over UDP and TCP.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, Message, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::rdata::{A, NS, PTR, SOA, SRV};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
@@ -22,18 +23,22 @@ use crate::map;
 
 /// A TCP client that says nothing for this long is hung up on.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long another server may take.
+const ELSEWHERE: Duration = Duration::from_secs(4);
 /// Answers that may wait for a TCP client to read them.
 const WAITING_ANSWERS: usize = 32;
 
-/// Starts answering on the given sockets, until the server is dropped.
+/// Starts answering on the given sockets, until the server is dropped. What lies outside the City is asked
+/// `elsewhere`, and refused without.
 pub fn serve(
     udp: UdpSocket,
     tcp: TcpListener,
     journal: Arc<Journal>,
     folder: Option<PathBuf>,
+    elsewhere: Option<SocketAddr>,
 ) -> Server<Dns> {
     let port = udp.local_addr().map_or(0, |address| address.port());
-    let mut server = Server::new(Dns { journal, folder, port });
+    let mut server = Server::new(Dns { journal, folder, port, elsewhere });
     server.register_socket(udp);
     server.register_listener(tcp, IDLE, WAITING_ANSWERS);
     server
@@ -45,6 +50,7 @@ pub struct Dns {
     journal: Arc<Journal>,
     folder: Option<PathBuf>,
     port: u16,
+    elsewhere: Option<SocketAddr>,
 }
 
 /// What one query is answered with.
@@ -106,6 +112,12 @@ impl RequestHandler for Dns {
             _ if metadata.op_code != OpCode::Query => Answer::error(ResponseCode::NotImp),
             _ => answer(&changes.applied(), relative.as_deref(), &name, kind),
         };
+        let answer = match self.elsewhere {
+            Some(elsewhere) if answer.code == ResponseCode::Refused => {
+                ask(elsewhere, request.as_slice()).await
+            }
+            _ => answer,
+        };
         if let Some(Fault::Delay(ms)) = fault {
             tokio::time::sleep(Duration::from_millis(*ms)).await;
         }
@@ -131,6 +143,27 @@ async fn send<R: ResponseHandler>(
     // A client that is gone does not miss its answer.
     let sent = response.send_response(message).await;
     sent.unwrap_or_else(|_| ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() }))
+}
+
+/// Hands a query on and returns what it is answered with; a server that says nothing has failed.
+async fn ask(elsewhere: SocketAddr, query: &[u8]) -> Answer {
+    let asked = async {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        socket.connect(elsewhere).await?;
+        socket.send(query).await?;
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).await?;
+        Message::from_vec(&bytes[..length]).map_err(std::io::Error::other)
+    };
+    match tokio::time::timeout(ELSEWHERE, asked).await {
+        Ok(Ok(message)) => Answer {
+            code: message.metadata.response_code,
+            answers: message.answers,
+            soa: message.authorities,
+            additionals: Vec::new(),
+        },
+        _ => Answer::error(ResponseCode::ServFail),
+    }
 }
 
 /// Answers one question; `relative` is the name within the domain, none if it lies outside.

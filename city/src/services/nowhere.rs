@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+/// The ports that anybody might try.
+pub const PORTS: [u16; 3] = [80, 443, 8080];
+
 /// A connection to ourselves that takes this long has met a full queue.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The kernel rounds a queue up a little; no kernel rounds it up this far.

@@ -1,7 +1,7 @@
 //! Opens the ports of a host and serves on them until SIGTERM.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use hickory_server::Server;
@@ -47,7 +47,7 @@ enum Running {
         _server: Server<Dns>,
     },
     Nowhere {
-        _full: nowhere::Full,
+        _full: Vec<nowhere::Full>,
     },
 }
 
@@ -66,11 +66,15 @@ async fn start(host: &str, keys: &Path) -> Result<Running> {
             let udp = udp.map_err(|error| cannot_open(host, 53, about, error))?;
             println!("{host}: {about} on 0.0.0.0:53");
             let tcp = listen(host, 53, "DNS over TCP").await?;
-            return Ok(Running::Dns { _server: dns::serve(udp, tcp, journal, folder) });
+            return Ok(Running::Dns { _server: dns::serve(udp, tcp, journal, folder, elsewhere()?) });
         }
         "nowhere" => {
-            let full = nowhere::fill(80).await.map_err(|error| cannot_open(host, 80, "nothing", error))?;
-            println!("{host}: nothing on 0.0.0.0:80, behind a queue that is full");
+            let mut full = Vec::new();
+            for port in nowhere::PORTS {
+                let filled = nowhere::fill(port).await;
+                full.push(filled.map_err(|error| cannot_open(host, port, "nothing", error))?);
+                println!("{host}: nothing on 0.0.0.0:{port}, behind a queue that is full");
+            }
             return Ok(Running::Nowhere { _full: full });
         }
         _ => {
@@ -86,6 +90,13 @@ async fn start(host: &str, keys: &Path) -> Result<Running> {
         tokio::spawn(port.serve(listener, context.clone()));
     }
     Ok(Running::Tasks)
+}
+
+/// Where the name server asks for what is not the City's: in a container, so that cargo finds its registry.
+fn elsewhere() -> Result<Option<SocketAddr>> {
+    let Ok(text) = std::env::var("CITY_DNS_FORWARD") else { return Ok(None) };
+    let address = text.parse().or_trouble(|| format!("CITY_DNS_FORWARD is no address: {text}"))?;
+    Ok(Some(address))
 }
 
 async fn listen(host: &str, port: u16, about: &str) -> Result<TcpListener> {

@@ -319,7 +319,8 @@ fn a_journal_may_be_written_by_nginx() {
     let folder = tempfile::tempdir().unwrap();
     let line = r#"{"entry":{"run":0,"number":7,"time":"2026-01-01T00:00:00+00:00","connection":3,
         "peer":"172.28.0.10:51034","port":443,"version":"HTTP/2.0","method":"GET","target":"/a%2F",
-        "headers":[["Host","v1.api.pingora.local"]],"tls":{"sni":"v1.api.pingora.local","alpn":"h2","client":null},
+        "headers":[["Host","v1.api.pingora.local"],["Accept",""]],
+        "tls":{"sni":"v1.api.pingora.local","alpn":"","client":{"cn":"?","serial":"","trusted":false}},
         "status":200,"date":null,"body":0,"complete":true,"ended":true}}"#;
     std::fs::write(journal::path(folder.path()), line.replace('\n', "") + "\n").unwrap();
     let [entry] = &journal::read(folder.path()).unwrap()[..] else { panic!("one request") };
@@ -328,6 +329,10 @@ fn a_journal_may_be_written_by_nginx() {
         "GET /a%2F  host=v1.api.pingora.local  from=172.28.0.10  sni=v1.api.pingora.local"
     );
     assert_eq!(entry.outcome.status, Some(200));
+    // What was left empty did not come.
+    assert_eq!(entry.request.headers.len(), 1);
+    let tls = entry.request.tls.as_ref().unwrap();
+    assert_eq!((&tls.alpn, &tls.client), (&None, &None));
 }
 
 fn keys() -> (TempDir, PathBuf) {
@@ -484,7 +489,8 @@ async fn trailers_follow_a_body_over_http2() {
 async fn dns_answers_over_udp_and_sees_changes() {
     use super::zone::{Changes, Holds};
     use hickory_server::proto::op::{Message, Query, ResponseCode};
-    use hickory_server::proto::rr::{Name, RecordType};
+    use hickory_server::proto::rr::rdata::A;
+    use hickory_server::proto::rr::{Name, RData, Record, RecordType};
     use tokio::net::UdpSocket;
 
     let folder = tempfile::tempdir().unwrap();
@@ -492,7 +498,20 @@ async fn dns_answers_over_udp_and_sees_changes() {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = udp.local_addr().unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _server = super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()));
+    // Another name server, which answers every question with one address.
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = other.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((size, from)) = other.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..size]).unwrap();
+            let data = RData::A(A::new(192, 0, 2, 7));
+            answer.answers.push(Record::from_rdata(answer.queries[0].name().clone(), 2, data));
+            other.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    let _server =
+        super::dns::serve(udp, tcp, Arc::clone(&journal), Some(folder.path().into()), Some(elsewhere));
 
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let ask = async |name: &str| {
@@ -506,6 +525,9 @@ async fn dns_answers_over_udp_and_sees_changes() {
         (answer.metadata.response_code, data.join(" "))
     };
     assert_eq!(ask("blue.pingora.local.").await, (ResponseCode::NoError, "172.28.0.20".into()));
+
+    // What is not the City's is asked elsewhere.
+    assert_eq!(ask("example.org.").await, (ResponseCode::NoError, "192.0.2.7".into()));
 
     let mut changes = Changes::default();
     let addresses = vec!["172.28.0.21".parse().unwrap(), "172.28.0.20".parse().unwrap()];

@@ -98,7 +98,8 @@ impl Terminator {
         };
         Some(Client {
             cn: name.unwrap_or("?").into(),
-            serial: certificate.raw_serial_as_string().replace(':', ""),
+            // As openssl and nginx write it.
+            serial: certificate.raw_serial_as_string().replace(':', "").to_uppercase(),
             trusted: self.clients.as_ref().is_some_and(verified),
         })
     }

@@ -2,27 +2,26 @@
 
 use std::process::ExitCode;
 
-use crate::lab::City;
-use crate::lab::control::{Action, Reply, Request};
+use super::which::Which;
+use crate::lab::control::Action;
+use crate::machine::progress;
 use crate::map;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The host
     host: String,
 }
 
 pub fn run(args: &Args, action: Action, done: &str) -> Result<ExitCode> {
     let host = map::host(&args.host)?;
-    let city = City::find(args.name.as_deref())?;
-    match city.ask(&Request::Act { host: host.name.into(), action })? {
-        Reply::Done(None) => println!("{} {done}", host.name),
-        Reply::Done(Some(instead)) => println!("{instead}"),
-        other => return Err(other.unexpected()),
+    let city = args.which.city()?;
+    match progress::while_it_takes(host.name, || city.act(host.name, action))? {
+        None => println!("{} {done}", host.name),
+        Some(instead) => println!("{instead}"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::which::Which;
 use crate::map;
 use crate::services::fault::{Fault, Instead};
 use crate::services::state;
@@ -44,9 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "PERIOD", group = "instead", num_args = 0..=1, default_missing_value = "1s",
           value_parser = humantime::parse_duration)]
     flap: Option<Duration>,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Args {
@@ -73,7 +73,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let host = map::host(&args.host)?.name;
     if !matches!(host, "blue" | "green") {
         return Err(Trouble::new(format!("{host} cannot be broken"))
-            .remedy("break works on blue and green")
+            .remedy(if host == "advanced" {
+                "no lesson breaks advanced; break works on blue and green"
+            } else {
+                "break works on blue and green"
+            })
             .status(2));
     }
     let fault = args.fault();
@@ -82,7 +86,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .remedy("say --slow, --status, --reset, --half-close, --garbage, --cut, --early or --flap")
             .status(2));
     }
-    fault.write(&state::host_folder(host, args.name.as_deref())?)?;
+    fault.write(&state::host_folder(host, args.which.name())?)?;
     println!("{host} {fault} (undo: cargo city heal)");
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::certs;
+use crate::lab::docker::settings;
 use crate::paths;
 use crate::trouble::Result;
 
@@ -16,6 +17,9 @@ pub struct Args {
     /// Make all of them anew, the authority included
     #[arg(long)]
     renew: bool,
+    /// Tell Docker Compose, in .env, whose they are, and make the folders that its containers share
+    #[arg(long)]
+    compose: bool,
     /// Say nothing when everything is good already
     #[arg(long, short)]
     quiet: bool,
@@ -26,6 +30,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let report = if args.renew { certs::renew(&repository)? } else { certs::ensure(&repository)? };
     if report.changed() || !args.quiet {
         println!("{report}");
+    }
+    if args.compose {
+        settings::write(&repository)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::which::Which;
 use crate::map::DOMAIN;
 use crate::services::state;
 use crate::services::zone::{self, Changes, Fault, Holds, Service, TTL};
@@ -22,9 +23,8 @@ TTL of every record.";
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY", global = true)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +81,7 @@ enum Verb {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let folder = state::host_folder("dns", args.name.as_deref())?;
+    let folder = state::host_folder("dns", args.which.name())?;
     let mut changes = Changes::read(&folder)?;
     let said = match args.verb {
         Verb::List => {

@@ -2,18 +2,24 @@
 
 use std::process::ExitCode;
 
-use crate::lab::City;
+use super::which::Which;
+use crate::lab::NONE_IS_UP;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let city = City::find(args.name.as_deref())?;
+    let city = match args.which.city() {
+        Err(none) if none.status == NONE_IS_UP => {
+            println!("No City is up.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        found => found?,
+    };
     let name = city.name.clone();
     city.down()?;
     println!("The City '{name}' is down.");

@@ -3,15 +3,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::lab::City;
+use super::which::Which;
+use crate::lab::{City, docker};
 use crate::map;
 use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The host: dev, client1, blue, …
     host: String,
     /// The command and its arguments
@@ -21,13 +21,22 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let host = map::host(&args.host)?;
-    let city = City::find(args.name.as_deref())?;
+    let city = args.which.city()?;
     enter(&city, host.name, args.command)
 }
 
 /// Runs a command on a host; its exit status is ours.
-#[cfg(target_os = "linux")]
 pub fn enter(city: &City, host: &str, command: Vec<OsString>) -> Result<ExitCode> {
+    if std::env::var_os("CITY_HOST").is_none()
+        && let Some(docker) = city.docker()
+    {
+        return Ok(ExitCode::from(docker::exec::run(city, &docker, host, &command)?));
+    }
+    enter_namespaces(city, host, command)
+}
+
+#[cfg(target_os = "linux")]
+fn enter_namespaces(city: &City, host: &str, command: Vec<OsString>) -> Result<ExitCode> {
     use crate::lab::enter;
 
     if let Some(record) = enter::inside() {
@@ -40,6 +49,6 @@ pub fn enter(city: &City, host: &str, command: Vec<OsString>) -> Result<ExitCode
 
 /// Where there are no namespaces, there is no host to enter.
 #[cfg(not(target_os = "linux"))]
-pub fn enter(_city: &City, _host: &str, _command: Vec<OsString>) -> Result<ExitCode> {
+fn enter_namespaces(_city: &City, _host: &str, _command: Vec<OsString>) -> Result<ExitCode> {
     Err(Trouble::new("the local City is made of Linux namespaces, and this is not Linux"))
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::process::ExitCode;
 
+use super::which::Which;
 use crate::map;
 use crate::services::fault::Fault;
 use crate::services::state;
@@ -12,9 +13,8 @@ use crate::trouble::Result;
 pub struct Args {
     /// The host; without it both blue and green
     host: Option<String>,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -29,7 +29,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     let mut healed = Vec::new();
     for host in hosts {
-        if Fault::heal(&state::host_folder(host, args.name.as_deref())?)? {
+        if Fault::heal(&state::host_folder(host, args.which.name())?)? {
             healed.push(host);
         }
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use super::which::Which;
 use crate::map;
 use crate::services::journal::{self, Entry, Reader};
 use crate::services::state;
@@ -53,9 +54,8 @@ pub struct Args {
     /// Health probes and requests to /_city/ too
     #[arg(long)]
     probes: bool,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .remedy("blue, green, advanced, grpc and dns have one")
             .status(2));
     }
-    let folder = state::host_folder(host.name, args.name.as_deref())?;
+    let folder = state::host_folder(host.name, args.which.name())?;
     if args.clear {
         journal::clear(&folder)?;
         return Ok(ExitCode::SUCCESS);

@@ -33,7 +33,7 @@ pub fn run(_args: Args) -> Result<ExitCode> {
         }
         let state = match progress.get(&lesson.name) {
             Some(entry) => state(&repository, lesson, entry, SystemTime::now()),
-            None => style("-".to_owned()).dim().to_string(),
+            None => style("not verified yet".to_owned()).dim().to_string(),
         };
         println!("  {}  {:<32} {state}", lesson.number(), lesson.title());
     }

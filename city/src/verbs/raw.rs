@@ -1,6 +1,6 @@
 //! `city raw`: send bytes exactly as given, in given pieces (run it on a host of the City).
 
-use std::io::{self, Read};
+use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Box::new(stream)
         };
         let end = raw::play(stream, &script, &mut io::stdout()).await;
-        println!("{}", end.or_trouble(|| "cannot print what came".into())?);
+        end.and_then(|end| writeln!(io::stdout(), "{end}")).or_trouble(|| "cannot print what came".into())?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use super::which::Which;
 use crate::lab::{City, DEFAULT_NAME, Lifetime, NONE_IS_UP, UpOptions, environment};
 use crate::lesson::on_city::OnCity;
 use crate::lesson::session::Session;
+use crate::lesson::text::Lesson;
 use crate::lesson::tour::Tour;
+use crate::lesson::workshop::target;
 use crate::lesson::{interrupt, shelf};
 use crate::machine::{needs, progress};
 use crate::paths;
@@ -13,49 +16,83 @@ use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up; without any, one is brought up for as long as this runs
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Which lesson: 6, 06 or 06_simple_forward
     #[arg(value_name = "NN")]
-    lesson: String,
-    /// In the Docker City
-    #[arg(long)]
-    docker: bool,
+    lesson: Option<String>,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    if args.docker {
-        return Err(Trouble::new("`run --docker` comes with a later version")
-            .remedy("without it, the lesson runs in a local City")
-            .status(2));
-    }
     let repository = paths::repository()?;
-    let lessons = shelf::read(&repository, &[args.lesson])?;
-    needs::provide()?;
-    let session = Session::open(&repository)?;
-    println!(
-        "Building {}; the first time takes a few minutes, for Pingora is built as well.",
-        lessons[0].name
-    );
-    session.build(&lessons)?;
-    let city = match City::find(args.name.as_deref()) {
-        Ok(city) => city,
-        Err(none) if none.status == NONE_IS_UP => {
-            progress::while_it_takes("bringing a City up", || City::up(&own_city()))?
-        }
+    let Some(word) = args.lesson else {
+        return Err(Trouble::new("no lesson is named")
+            .remedy("`cargo city list` shows them; many begin with: cargo city run 06")
+            .status(2));
+    };
+    let lessons = shelf::read(&repository, &[word])?;
+    let lesson = &lessons[0];
+    let found = match args.which.city() {
+        Ok(city) => Some(city),
+        Err(none) if none.status == NONE_IS_UP => None,
         Err(trouble) => return Err(trouble),
     };
+    // The Docker City builds in dev, and so is needed before.
+    let found = match found {
+        None if args.which.is_docker() => {
+            Some(progress::while_it_takes("bringing the Docker City up", City::up_in_docker)?)
+        }
+        found => found,
+    };
+    let in_docker = found.as_ref().filter(|city| city.docker().is_some());
+    let session = match in_docker {
+        Some(city) => Session::in_docker(&repository, city)?,
+        None => {
+            needs::provide()?;
+            Session::open(&repository)?
+        }
+    };
+    println!("{}\n{}\nIts text: {}\n", lesson.heading, lesson.about, lesson.file);
+    if !target(&repository).join("debug/examples").join(&lesson.name).exists() {
+        println!(
+            "Building it first. That takes some minutes once, for Pingora and OpenSSL are built as well."
+        );
+    }
+    session.build(&lessons)?;
+    drop(session);
+    let city = match found {
+        Some(city) => city,
+        None => progress::while_it_takes("bringing a City up", || City::up_or_join(&own_city()))?,
+    };
     println!("The City '{}' is up. Walk around in it with: cargo city shell client1", city.name);
+    refuse_taken_ports(&city, lesson)?;
     let shims = environment::tools(&city.folder);
     let stage = OnCity { city: &city, repository: &repository, shims: &shims };
-    let up = Tour::new(&lessons[0], &city, &stage).walk();
+    let up = Tour::new(lesson, &city, &stage).walk();
     let interrupted = interrupt::raised();
-    city.leave()?;
+    let name = city.name.clone();
+    match city.leave()? {
+        true => println!("The City '{name}' is down."),
+        false => println!("The City '{name}' stays up, as it was found."),
+    }
     match up? {
         true => Ok(ExitCode::SUCCESS),
         false if interrupted => Ok(ExitCode::from(interrupt::STATUS)),
         false => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// What listens on the lesson's ports already would answer in its place, and nobody would notice.
+fn refuse_taken_ports(city: &City, lesson: &Lesson) -> Result {
+    let open = city.listening("dev")?;
+    match lesson.header.ports.iter().find(|port| open.contains(port)) {
+        None => Ok(()),
+        Some(port) => {
+            Err(Trouble::new(format!("something listens on port {port} of dev already")).remedy(format!(
+                "end it, perhaps with: cargo city exec dev pkill {}",
+                &lesson.name[..lesson.name.len().min(15)]
+            )))
+        }
     }
 }
 

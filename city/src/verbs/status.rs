@@ -4,21 +4,20 @@ use std::process::ExitCode;
 
 use console::style;
 
-use crate::lab::City;
+use super::which::Which;
 use crate::lab::control::State;
 use crate::map;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The City, where several are up
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Succeeds only if every host is up and every service answers.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let city = City::find(args.name.as_deref())?;
+    let city = args.which.city()?;
     let mut healthy = true;
     println!("The City '{}'", city.name);
     for status in city.status()? {
@@ -34,7 +33,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
         };
         healthy &= status.state == State::Up && missing.is_empty();
         let services = match (host.tcp, missing.as_slice()) {
+            ([], _) if status.processes == 1 => "1 process".into(),
             ([], _) => format!("{} processes", status.processes),
+            (all, []) if status.state == State::Paused => {
+                format!("accepts on {}, and answers nothing", ports(all))
+            }
             (all, []) => format!("answers on {}", ports(all)),
             (_, missing) => format!("does not answer on {}", ports(missing)),
         };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::lab::{City, DEFAULT_NAME, Lifetime, UpOptions};
+use crate::lab::{City, DEFAULT_NAME, Lifetime, UpOptions, docker};
 use crate::machine::progress;
 use crate::map::{DOMAIN, HOSTS, NOWHERE};
 use crate::trouble::{OrTrouble, Result};
@@ -20,9 +20,18 @@ pub struct Args {
     /// A real nginx as advanced, if this machine has one
     #[arg(long)]
     nginx: bool,
+    /// The Docker City: the same hosts as containers; it always lives until `down`
+    #[arg(long, conflicts_with = "nginx")]
+    docker: bool,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    if args.docker || args.name == docker::NAME {
+        let city = progress::while_it_takes("bringing the Docker City up", City::up_in_docker)?;
+        print_map(&city.name);
+        println!("It is up, with all containers healthy. Take it down with: cargo city down --docker");
+        return Ok(ExitCode::SUCCESS);
+    }
     crate::certs::ensure(&crate::paths::repository()?)?;
     let lifetime = if args.detach { Lifetime::Detached } else { Lifetime::Owner };
     let options = UpOptions { name: args.name, conf: None, nginx: args.nginx, lifetime, private: false };
@@ -34,7 +43,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     println!("It is up, and ends with Ctrl-C. Use it from another terminal.");
     wait_for_the_end()?;
+    let name = city.name.clone();
     city.down()?;
+    println!("The City '{name}' is down.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,7 +63,11 @@ fn print_map(name: &str) {
 }
 
 fn name_flag(name: &str) -> String {
-    if name == DEFAULT_NAME { String::new() } else { format!(" --name {name}") }
+    match name {
+        DEFAULT_NAME => String::new(),
+        docker::NAME => " --docker".into(),
+        _ => format!(" --name {name}"),
+    }
 }
 
 /// Waits for Ctrl-C, or for whatever else asks this process to end.

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use console::style;
 
+use crate::lab::{City, NONE_IS_UP, docker};
 use crate::lesson::play::{Outcome, Rules};
 use crate::lesson::progress::{self, Progress};
 use crate::lesson::report::report;
 use crate::lesson::session::{self, Played, Session, Task};
 use crate::lesson::text::Lesson;
 use crate::lesson::{bless, interrupt, shelf};
+use crate::machine::progress as progress_bar;
 use crate::paths;
 use crate::trouble::{Result, Trouble};
 
@@ -23,14 +25,17 @@ pub struct Args {
     /// All lessons
     #[arg(long, conflicts_with = "lessons")]
     all: bool,
+    /// One lesson of each module
+    #[arg(long, conflicts_with_all = ["lessons", "all"])]
+    sample: bool,
     /// How many at once; by default twice as many as there are processors, for lessons mostly wait
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
     /// Write what is printed now into the lessons, for review after an intended change
     #[arg(long)]
     bless: bool,
-    /// In the Docker City
-    #[arg(long)]
+    /// In the Docker City, one after another; it is brought up for this if it is not up
+    #[arg(long, conflicts_with = "jobs")]
     docker: bool,
     /// Against the gateway in place of the examples
     #[arg(long)]
@@ -38,29 +43,47 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    for (given, flag) in [(args.docker, "--docker"), (args.gateway, "--gateway")] {
-        if given {
-            return Err(Trouble::new(format!("`verify {flag}` comes with a later version"))
-                .remedy("without it, lessons are verified in local Cities")
-                .status(2));
-        }
+    if args.gateway {
+        return Err(Trouble::new("`verify --gateway` comes with a later version")
+            .remedy("without it, the examples are verified")
+            .status(2));
     }
-    if args.lessons.is_empty() && !args.all {
-        return Err(Trouble::new("which lesson?").remedy("give its number, or --all").status(2));
+    if args.lessons.is_empty() && !args.all && !args.sample {
+        return Err(Trouble::new("no lesson is named").remedy("give its number, or --all").status(2));
     }
     let repository = paths::repository()?;
-    let lessons = shelf::read(&repository, &args.lessons)?;
-    let session = Session::open(&repository)?;
+    let mut lessons = shelf::read(&repository, &args.lessons)?;
+    if args.sample {
+        lessons.dedup_by_key(|lesson| shelf::module(&lesson.name).0);
+    }
+    let city = if args.docker { Some(docker_city()?) } else { None };
+    let session = match &city {
+        Some(city) => Session::in_docker(&repository, city)?,
+        None => Session::open(&repository)?,
+    };
     session.build(&lessons)?;
     let tally = verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(session::jobs), args.bless)?;
     // Explicitly, for what follows may be the exit.
     drop(session);
+    if let Some(city) = city {
+        city.leave()?;
+    }
     if tally.interrupted {
         eprintln!("verify: interrupted");
         return Ok(ExitCode::from(interrupt::STATUS));
     }
     println!("verify: {} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The Docker City that is up, or one for as long as this takes.
+fn docker_city() -> Result<City> {
+    match City::find(Some(docker::NAME)) {
+        Err(none) if none.status == NONE_IS_UP => {
+            progress_bar::while_it_takes("bringing the Docker City up", City::up_in_docker).map(City::owned)
+        }
+        found => found,
+    }
 }
 
 /// What came of a verification.

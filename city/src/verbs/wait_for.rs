@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::which::Which;
 use crate::lab::City;
 use crate::lesson::condition::Condition;
 use crate::trouble::{OrTrouble, Result, Trouble};
@@ -29,14 +30,13 @@ pub struct Args {
     /// How long to wait
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     within: Duration,
-    /// The City, if several are up
-    #[arg(long, value_name = "CITY")]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let condition = Condition::parse(&args.condition)?;
-    let city = if condition.is_local() { None } else { Some(City::find(args.name.as_deref())?) };
+    let city = if condition.is_local() { None } else { Some(args.which.city()?) };
     if let (Condition::HostFile(host, path), Some(city)) = (&condition, &city) {
         return on_host(city, host, path, args.within);
     }
@@ -60,7 +60,8 @@ fn on_host(city: &City, host: &str, path: &str, within: Duration) -> Result<Exit
     let here = std::env::var("CITY_HOST").is_ok_and(|here| here == host);
     let mut command = if here { std::process::Command::new(&tool) } else { city.exec(host) };
     if !here {
-        command.arg(&tool);
+        // A container has this tool of its own.
+        command.arg(if city.docker().is_some() { "city".as_ref() } else { tool.as_path() });
     }
     let status = command
         .args(["wait-for", &condition, "--within", &within])

@@ -63,7 +63,7 @@ fn size(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|size| *size > 0).ok_or_else(|| "a size in bytes, at least 1".into())
 }
 
-fn header(text: &str) -> std::result::Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(text: &str) -> std::result::Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
     let name = name.trim().parse().map_err(|_| format!("'{name}' is no header's name"))?;
     let value = value.trim().parse().map_err(|_| format!("'{value}' is no header's value"))?;

@@ -99,6 +99,10 @@ async fn visit(keeper: &Keeper, mut stream: UnixStream, host: &str, over: &Notif
             let why = format!("{host} is paused; first: cargo city unpause {host}");
             return say(&mut stream, &Reply::Refused(why)).await;
         }
+        Ok(live) if live.state.get() == State::Stopped => {
+            let why = format!("{host} is stopped; first: cargo city start {host}");
+            return say(&mut stream, &Reply::Refused(why)).await;
+        }
         Ok(live) => live,
         Err(trouble) => return say(&mut stream, &Reply::Refused(trouble.to_string())).await,
     };

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use procfs::net::TcpState;
 use procfs::process::Process;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Keeper, Live};
 use crate::lab::control::{Action, HostStatus, State};
 use crate::lab::enter::{self, Program};
-use crate::lab::environment;
+use crate::lab::network;
+use crate::lab::{environment, sockets};
+use crate::machine::needs;
 use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// How often a condition is looked at while it is waited for.
@@ -35,8 +36,8 @@ impl Keeper {
         let log = log.or_trouble(|| format!("cannot write the log of {}", live.host.name))?;
         let argv: Vec<OsString> = if self.options.nginx && live.host.name == "advanced" {
             let conf = self.record.repository.join("conf/nginx/nginx.conf");
-            let program = ["nginx", "-c"].map(OsString::from);
-            program.into_iter().chain([conf.into(), "-g".into(), "daemon off;".into()]).collect()
+            // Journal, pid and temporary files go to the host's own folder.
+            vec![nginx()?, "-e".into(), "stderr".into(), "-p".into(), folder.into(), "-c".into(), conf.into()]
         } else {
             let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
             vec![tool.into(), "service".into(), live.host.name.into()]
@@ -96,7 +97,7 @@ impl Keeper {
                 State::Unplugged
             }
             (Action::Plug, State::Unplugged) => {
-                self.network.set_link(live.host, true).await?;
+                self.plug_in(live).await?;
                 State::Up
             }
             (_, State::Paused) => return Err(first(name, "paused", "unpause")),
@@ -124,8 +125,14 @@ impl Keeper {
         Ok(State::Stopped)
     }
 
-    async fn start(&self, live: &Live) -> Result<State> {
+    async fn plug_in(&self, live: &Live) -> Result {
         self.network.set_link(live.host, true).await?;
+        let netns = super::open_namespace(&live.init().to_string())?;
+        network::announce(live.host, &netns, &self.own).await
+    }
+
+    async fn start(&self, live: &Live) -> Result<State> {
+        self.plug_in(live).await?;
         live.ended.borrow_mut().clear();
         self.start_services(live)?;
         self.until_listening(live, Duration::from_secs(10)).await?;
@@ -159,6 +166,16 @@ impl Keeper {
     }
 }
 
+/// Where nginx lies; for ordinary users it often is not on PATH.
+fn nginx() -> Result<OsString> {
+    let elsewhere = || std::path::PathBuf::from("/usr/sbin/nginx");
+    let found = needs::find("nginx").or_else(|| Some(elsewhere()).filter(|path| path.is_file()));
+    found.map(OsString::from).ok_or_else(|| {
+        Trouble::new("there is no nginx on this machine")
+            .remedy("install it (apt-get install nginx-light), or leave out --nginx")
+    })
+}
+
 fn first(name: &str, state: &str, verb: &str) -> Trouble {
     Trouble::new(format!("{name} is {state}")).remedy(format!("first: cargo city {verb} {name}"))
 }
@@ -173,32 +190,13 @@ fn stat_is_gone(pid: Pid) -> bool {
     !std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// The TCP ports on which something listens on a host. Seen in its `/proc/net/tcp`: a connection would be
-/// counted and logged by whoever listens.
+/// The TCP ports on which something listens on a host.
 pub(super) fn listening(live: &Live) -> Vec<u16> {
-    let Ok(process) = Process::new(live.init().as_raw()) else { return Vec::new() };
-    let entries = process.tcp().into_iter().chain(process.tcp6()).flatten();
-    let mut ports: Vec<u16> = entries
-        .filter(|entry| entry.state == TcpState::Listen)
-        .map(|entry| entry.local_address.port())
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+    Process::new(live.init().as_raw()).map(|process| sockets::tcp(&process)).unwrap_or_default()
 }
 
 fn missing_ports(live: &Live) -> Vec<u16> {
-    if !live.host.serves() {
-        return Vec::new();
-    }
-    let tcp = listening(live);
-    let udp = || Process::new(live.init().as_raw()).and_then(|process| process.udp()).unwrap_or_default();
-    let mut missing: Vec<u16> = live.host.tcp.iter().copied().filter(|port| !tcp.contains(port)).collect();
-    if !live.host.udp.is_empty() {
-        let udp: Vec<u16> = udp().iter().map(|entry| entry.local_address.port()).collect();
-        missing.extend(live.host.udp.iter().filter(|port| !udp.contains(port)));
-    }
-    missing
+    sockets::missing(live.host, Process::new(live.init().as_raw()))
 }
 
 /// Reaps the keeper's children. What ended though nobody stopped it comes back, as a container with a restart

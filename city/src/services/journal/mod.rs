@@ -79,6 +79,17 @@ pub struct Client {
 }
 
 impl Received {
+    /// As a server writes it that has a form to fill in: what it left empty did not come.
+    fn filled_in(mut self) -> Received {
+        self.headers.retain(|(_, value)| !value.bytes().is_empty());
+        if let Some(tls) = &mut self.tls {
+            tls.sni = tls.sni.take().filter(|name| !name.is_empty());
+            tls.alpn = tls.alpn.take().filter(|protocol| !protocol.is_empty());
+            tls.client = tls.client.take().filter(|client| !client.serial.is_empty());
+        }
+        self
+    }
+
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&Wire> {
         let named = |known: &Wire| known.bytes().eq_ignore_ascii_case(name.as_bytes());
@@ -293,7 +304,10 @@ impl Reader {
             // A full disk can leave half a line behind. The others still tell the truth.
             let Ok(line) = serde_json::from_slice::<Line<Received>>(line) else { continue };
             match line {
-                Line::Entry { request, outcome } => news.begun.push(Entry { request, outcome }),
+                Line::Entry { request, mut outcome } => {
+                    outcome.date = outcome.date.filter(|date| !date.is_empty());
+                    news.begun.push(Entry { request: request.filled_in(), outcome });
+                }
                 Line::Request(request) => {
                     places.insert((request.run, request.number), news.begun.len());
                     news.begun.push(Entry { request, outcome: Outcome::default() });

@@ -1,0 +1,149 @@
+//! 30 · TCP health checks: who does not answer the door gets no requests.
+//!
+//! Idea  Knock at every server each second, ask only those who open, and let no client feel the second
+//!       between a server's death and the next knock.
+//! New   `TcpHealthCheck` in a background service, and retries on *another* server, for a request that was
+//!       already under way too (lesson 29 tried again only where no connection could be made).
+//! Run   cargo run --example 30_health_check_tcp
+//! Try   curl -i http://172.28.0.10:6174             from a client; the rest is in lessons/30_health_check_tcp.md
+
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use env_logger::Env;
+use log::info;
+use pingora::prelude::*;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::server::configuration::ServerConf;
+
+const LISTEN: &str = "0.0.0.0:6174";
+
+const BLUE: &str = "172.28.0.20:8080";
+const GREEN: &str = "172.28.0.21:8080";
+
+/// How long a server may take to accept a connection, and then to begin its answer, before another is asked.
+const CONNECT: Duration = Duration::from_millis(300);
+const READ: Duration = Duration::from_millis(300);
+
+/// How many steps a selection may take in search of a server that will do.
+const STEPS: usize = 256;
+
+// ANCHOR: proxy
+struct HealthChecked {
+    upstreams: Arc<LoadBalancer<RoundRobin>>,
+}
+
+#[async_trait]
+impl ProxyHttp for HealthChecked {
+    /// The servers that this request has been to. Who has failed once is not asked again.
+    type CTX = Vec<SocketAddr>;
+    fn new_ctx(&self) -> Self::CTX {
+        Vec::new()
+    }
+
+    /// The next server that is well, as far as the checks know, and that this request has not been to.
+    async fn upstream_peer(&self, _session: &mut Session, tried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        let server = self
+            .upstreams
+            .select_with(b"", STEPS, |server, healthy| healthy && !tried.contains(&server.addr))
+            .or_err(HTTPStatus(503), "no healthy server is left")?;
+        tried.push(server.addr.clone());
+
+        let mut peer = HttpPeer::new(server, false, String::new());
+        peer.options.connection_timeout = Some(CONNECT);
+        peer.options.read_timeout = Some(READ);
+        Ok(Box::new(peer))
+    }
+    // ANCHOR_END: proxy
+
+    // ANCHOR: retry
+    /// No connection: nothing has been sent, so any request may go to somebody else.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        _tried: &mut Self::CTX,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        e.set_retry(true);
+        e
+    }
+
+    /// The request was under way, and nobody knows how far it came. It may be asked again if all of this holds.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        e: Box<Error>,
+        _tried: &mut Self::CTX,
+        _reused: bool,
+    ) -> Box<Error> {
+        let mut e = e.more_context(format!("Peer: {peer}"));
+        let again = *e.esource() == ErrorSource::Upstream // not: the client has left
+            && session.req_header().method.is_idempotent() // twice is as good as once
+            && !session.as_ref().retry_buffer_truncated() // we still have the whole body
+            && session.response_written().is_none(); // the client has seen nothing of an answer yet
+        e.set_retry(again);
+        e
+    }
+    // ANCHOR_END: retry
+}
+
+// ANCHOR: checks
+/// The pool, and how it is watched.
+fn upstreams() -> Result<LoadBalancer<RoundRobin>, std::io::Error> {
+    let mut check = TcpHealthCheck::new();
+    check.peer_template.options.connection_timeout = Some(Duration::from_millis(500));
+    check.consecutive_failure = 1; // one failure and it is out: that costs little, others can do the work
+    check.consecutive_success = 2; // two in a row and it is back: once can be chance
+
+    let mut upstreams = LoadBalancer::try_from_iter([BLUE, GREEN])?;
+    upstreams.set_health_check(check);
+    upstreams.health_check_frequency = Some(Duration::from_secs(1));
+    upstreams.parallel_health_check = true; // a silent server does not keep the others waiting
+    Ok(upstreams)
+}
+// ANCHOR_END: checks
+
+// ANCHOR: main
+fn main() {
+    env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
+
+    let mut server = new_server(Opt::parse_args());
+    server.bootstrap();
+
+    let upstreams = upstreams().unwrap_or_else(|error| {
+        eprintln!("cannot use {BLUE} and {GREEN} as upstreams: {error}");
+        exit(1)
+    });
+    let checks = background_service("health checks", upstreams);
+    let upstreams = checks.task(); // the same pool, for the proxy to choose from
+    server.add_service(checks); // without it nobody knocks, and everybody counts as healthy for ever
+
+    let mut proxy = http_proxy_service(&server.configuration, HealthChecked { upstreams });
+    proxy.add_tcp(LISTEN);
+    server.add_service(proxy);
+
+    info!("TCP Health Check running on {LISTEN}");
+    server.run_forever()
+}
+// ANCHOR_END: main
+
+/// A server configured by the file given with `-c`, or by Pingora's defaults with a shorter farewell: a
+/// second for what is under way, where Pingora would wait five minutes (lesson 03 tells why).
+fn new_server(options: Opt) -> Server {
+    let Some(file) = options.conf.clone() else {
+        let conf = ServerConf {
+            grace_period_seconds: Some(1),
+            graceful_shutdown_timeout_seconds: Some(1),
+            ..ServerConf::default()
+        };
+        return Server::new_with_opt_and_conf(options, conf);
+    };
+    Server::new(options).unwrap_or_else(|error| {
+        eprintln!("cannot use the configuration {file}: {}", error.root_cause());
+        exit(1)
+    })
+}
