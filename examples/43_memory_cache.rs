@@ -38,8 +38,8 @@ const ORIGIN: &str = "127.0.0.1:6191";
 // ANCHOR: store
 /// Pingora's reference store. It keeps all it is given, until it is told to forget.
 static STORE: LazyLock<MemCache> = LazyLock::new(MemCache::new);
-/// Tells it: beyond 64 KiB in all, what has not been asked for the longest.
-static EVICTION: LazyLock<Manager> = LazyLock::new(|| Manager::new(64 * 1024));
+/// Tells it: beyond 64 KiB of bodies, or a thousand entries, what has not been asked for the longest.
+static EVICTION: LazyLock<Manager> = LazyLock::new(|| Manager::new_with_watermark(64 * 1024, Some(1000)));
 /// The longest body that is kept, in bytes.
 const LONGEST: usize = 32 * 1024;
 /// An answer that does not say how long it is fresh is not kept: no guesses, no stale answers.
@@ -207,7 +207,7 @@ impl Origin {
         session.write_response_header(Box::new(head)).await?;
         session.write_response_body(body.into(), false).await?;
         if matches!(path.as_str(), "/slow" | "/broken") {
-            sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(2)).await;
         }
         if path == "/broken" {
             return Error::e_explain(InternalError, "it dies in mid-answer");
