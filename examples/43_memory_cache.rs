@@ -189,7 +189,7 @@ impl Origin {
         }
 
         let mut head = ResponseHeader::build(StatusCode::OK, None)?;
-        head.insert_header(CACHE_CONTROL, if path == "/short" { "max-age=3" } else { "max-age=60" })?;
+        head.insert_header(CACHE_CONTROL, if path == "/short" { "max-age=3" } else { "max-age=3600" })?;
         match path.as_str() {
             "/20k" | "/slow" | "/broken" => body += &".".repeat(20 * 1024),
             "/40k" => body += &".".repeat(40 * 1024),
@@ -203,9 +203,10 @@ impl Origin {
         }
 
         session.set_keepalive(None);
-        let rest = body.split_off(body.len() / 2);
+        let mut first = body.into_bytes();
+        let rest = first.split_off(first.len() / 2);
         session.write_response_header(Box::new(head)).await?;
-        session.write_response_body(body.into(), false).await?;
+        session.write_response_body(first.into(), false).await?;
         if matches!(path.as_str(), "/slow" | "/broken") {
             sleep(Duration::from_secs(2)).await;
         }
@@ -232,7 +233,6 @@ impl HttpServerApp for Origin {
 }
 // ANCHOR_END: origin
 
-// ANCHOR: main
 fn main() {
     env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
 
@@ -250,7 +250,6 @@ fn main() {
     info!("Memory Cache running on {LISTEN}, its origin on {ORIGIN}");
     server.run_forever()
 }
-// ANCHOR_END: main
 
 /// A server configured by the file given with `-c`, or by Pingora's defaults with a shorter farewell: a
 /// second for what is under way, where Pingora would wait five minutes (lesson 03 tells why).

@@ -235,7 +235,7 @@ impl Origin {
         body.push('\n');
 
         let mut head = ResponseHeader::build(StatusCode::OK, None)?;
-        head.insert_header(CACHE_CONTROL, "max-age=60")?;
+        head.insert_header(CACHE_CONTROL, "max-age=3600")?;
         match path.as_str() {
             "/language" => head.insert_header(VARY, "Accept-Language")?,
             "/slow" => body += &".".repeat(20 * 1024),
@@ -245,9 +245,10 @@ impl Origin {
         head.insert_header(CONTENT_LENGTH, body.len())?;
 
         session.set_keepalive(None);
-        let rest = body.split_off(body.len() / 2);
+        let mut first = body.into_bytes();
+        let rest = first.split_off(first.len() / 2);
         session.write_response_header(Box::new(head)).await?;
-        session.write_response_body(body.into(), false).await?;
+        session.write_response_body(first.into(), false).await?;
         if path == "/slow" {
             sleep(PAUSE).await; // in the middle
         }
