@@ -24,7 +24,7 @@ fn a_parser_reads_the_exact_numbers() {
     let client = |args: &[&str]| city.city(&[&["exec", "client1", "curl", "-s"], args].concat());
     client(&["http://172.28.0.10:6199/fast?[1-4]"]);
     client(&["-d", "two cups", "http://172.28.0.10:6199/slow?[1-2]"]);
-    client(&["-X", "BREW", "http://172.28.0.10:6199/fast"]);
+    client(&["-X", "STEEP", "http://172.28.0.10:6199/fast"]);
     client(&["http://172.28.0.10:6199/invented/[1-3]"]);
 
     // A request is counted just after its client has the answer.
