@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
                 // Gently, so that it can be handed on to a container.
                 let _ = kill(Pid::from_raw(cargo.id().cast_signed()), Signal::SIGTERM);
                 let _ = cargo.wait();
-                return Err(interrupted());
+                return Err(interrupt::trouble());
             }
             thread::sleep(Duration::from_millis(20));
         };
@@ -221,11 +221,6 @@ impl OwnPlace {
     pub fn stage<'b>(&'b self, session: &'b Session) -> OnCity<'b> {
         OnCity { city: &self.city, repository: session.repository, shims: &self.shims }
     }
-}
-
-/// The trouble of being stopped by the user.
-pub fn interrupted() -> Trouble {
-    Trouble::new("interrupted").status(interrupt::STATUS)
 }
 
 /// The root package's own programs that a lesson runs.
