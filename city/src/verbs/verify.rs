@@ -1,5 +1,6 @@
 //! `city verify`: run the commands printed in lessons and compare what they print.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use console::style;
 
 use crate::lab::{City, NONE_IS_UP, docker};
 use crate::lesson::play::{Outcome, Rules};
-use crate::lesson::progress::{self, Progress};
+use crate::lesson::progress;
 use crate::lesson::report::report;
 use crate::lesson::session::{self, Played, Session, Task};
 use crate::lesson::text::Lesson;
@@ -61,8 +62,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Some(city) => Session::in_docker(&repository, city)?,
         None => Session::open(&repository)?,
     };
-    session.build(&lessons)?;
-    let tally = verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(session::jobs), args.bless)?;
+    let broken = session.build(&lessons)?;
+    let lessons = without(&broken, lessons);
+    let mut tally =
+        verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(session::jobs), args.bless)?;
+    for name in &broken {
+        tally.failed += 1;
+        println!("{} {name:<28} {DOES_NOT_COMPILE}", style("FAIL").red().bold());
+    }
     // Explicitly, for what follows may be the exit.
     drop(session);
     if let Some(city) = city {
@@ -74,6 +81,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     println!("verify: {} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is said of an example for which the compiler has said more.
+pub const DOES_NOT_COMPILE: &str = "its example does not compile: the compiler's message is above";
+
+/// The lessons that can be played.
+pub fn without(broken: &[String], mut lessons: Vec<Lesson>) -> Vec<Lesson> {
+    lessons.retain(|lesson| !broken.contains(&lesson.name));
+    lessons
 }
 
 /// The Docker City that is up, or one for as long as this takes.
@@ -111,7 +127,10 @@ pub fn verify(
     let known = progress::read(repository);
     let before = |task: &Task| known.get(&task.lesson.name).map_or(0.0, |entry| entry.seconds);
     tasks.sort_by(|a, b| before(b).total_cmp(&before(a)));
-    let mut entries = Progress::new();
+    // Before anything runs, for somebody may be editing.
+    let files: BTreeMap<_, _> =
+        lessons.iter().map(|lesson| (&lesson.name, progress::fingerprint(repository, lesson))).collect();
+    let mut forgetful = None;
     let mut tally = Tally::default();
     let mut troubles = Vec::new();
     session.play(&tasks, jobs, |task, played| {
@@ -123,7 +142,10 @@ pub fn verify(
         *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
         let mut text = said(task.lesson, played);
         if !blessing {
-            entries.insert(task.lesson.name.clone(), progress::Entry::now(passed, played.took));
+            let of = files.get(&task.lesson.name).cloned().unwrap_or_default();
+            // At once: whatever ends this process takes nothing back.
+            let entry = progress::Entry::now(passed, played.took, of);
+            forgetful = progress::remember(repository, &task.lesson.name, entry).err().or(forgetful.take());
         } else if let Some(printed) = recorded(played) {
             match bless::write(repository, task.lesson, printed) {
                 Ok(0) => text.push_str("       nothing to change\n"),
@@ -136,7 +158,9 @@ pub fn verify(
         text
     });
     tally.interrupted |= interrupt::raised();
-    progress::remember(repository, entries)?;
+    if let Some(trouble) = forgetful {
+        eprintln!("city: `cargo city list` will not know of this: {trouble}");
+    }
     match troubles.pop() {
         Some(trouble) => Err(trouble),
         None => Ok(tally),
@@ -157,7 +181,10 @@ fn said(lesson: &Lesson, played: &Played) -> String {
     let ok = style("ok  ").green();
     let failed = style("FAIL").red().bold();
     let name = format!("{:<28}", lesson.name);
-    let took = seconds(played.took);
+    let mut took = seconds(played.took);
+    if played.again {
+        took.push_str(", played again: the machine was asleep meanwhile");
+    }
     match &played.outcome {
         Ok(Outcome::Passed(_)) => format!("{ok} {name} {:>3} steps  {took}\n", lesson.steps.len()),
         Ok(Outcome::Interrupted) => String::new(),
