@@ -2,12 +2,13 @@
 //! files and indexes agree.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use console::style;
 
+use super::test::{Count, leave};
 use super::{sync, verify};
 use crate::lesson::pool::side_by_side;
 use crate::lesson::session::{self, Session};
@@ -30,6 +31,9 @@ pub struct Args {
     /// Make noise at this address: what dev-check runs on dev
     #[arg(long, value_name = "ADDRESS", hide = true)]
     noise: Option<SocketAddr>,
+    /// Leave the counts here: for `cargo city test`
+    #[arg(long, value_name = "FILE", hide = true)]
+    counts: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -45,9 +49,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let session = Session::open(&repository)?;
 
     let mut tally = Tally::default();
+    tally.begin("checks of names, ports, files and links agreed");
     agree(&mut tally, &repository, &all)?;
+    tally.begin("verifications against a stand-in ended as they should, in failure unless exempt");
     against_stand_ins(&mut tally, &session, &lessons, jobs);
     if !interrupt::raised() {
+        tally.begin("examples lived through noise and ended cleanly");
         let broken = session.build(&lessons)?;
         for name in &broken {
             println!("{} {name:<28} {}", tally.count(false), verify::DOES_NOT_COMPILE);
@@ -60,20 +67,29 @@ pub fn run(args: Args) -> Result<ExitCode> {
         eprintln!("dev-check: interrupted");
         return Ok(ExitCode::from(interrupt::STATUS));
     }
-    println!("dev-check: {} passed, {} failed", tally.passed, tally.failed);
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed: usize = tally.parts.iter().map(|part| part.passed).sum();
+    let failed: usize = tally.parts.iter().map(|part| part.failed).sum();
+    println!("dev-check: {passed} passed, {failed} failed");
+    leave(args.counts.as_deref(), &tally.parts)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Debug, Default)]
 struct Tally {
-    passed: usize,
-    failed: usize,
+    parts: Vec<Count>,
 }
 
 impl Tally {
+    /// What is counted from now on, as it is said after a number.
+    fn begin(&mut self, what: &str) {
+        self.parts.push(Count { what: what.to_owned(), passed: 0, failed: 0 });
+    }
+
     /// Counts a check, and returns its first word.
     fn count(&mut self, good: bool) -> String {
-        *(if good { &mut self.passed } else { &mut self.failed }) += 1;
+        if let Some(part) = self.parts.last_mut() {
+            *(if good { &mut part.passed } else { &mut part.failed }) += 1;
+        }
         if good { style("ok  ").green().to_string() } else { style("FAIL").red().bold().to_string() }
     }
 }
