@@ -30,13 +30,16 @@ pub struct Entry {
     /// What its files held: see [`fingerprint`].
     #[serde(default)]
     pub of: String,
+    /// How many were remembered before it. Clocks are set back, and so tell no order.
+    #[serde(default)]
+    pub nth: u64,
 }
 
 impl Entry {
     /// An entry of this moment.
     pub fn now(passed: bool, took: Duration, of: String) -> Entry {
         let when = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        Entry { passed, when, seconds: took.as_secs_f64(), of }
+        Entry { passed, when, seconds: took.as_secs_f64(), of, nth: 0 }
     }
 
     /// Whether it speaks of what the files of the lesson hold now.
@@ -86,7 +89,7 @@ pub fn read(repository: &Path) -> Progress {
 }
 
 /// Puts an entry into what the file holds by now.
-pub fn remember(repository: &Path, lesson: &str, entry: Entry) -> Result {
+pub fn remember(repository: &Path, lesson: &str, mut entry: Entry) -> Result {
     let folder = folder(repository)?;
     let file = file(repository);
     let what = || format!("cannot write {}", file.display());
@@ -94,6 +97,7 @@ pub fn remember(repository: &Path, lesson: &str, entry: Entry) -> Result {
     let lock = File::open(&folder).or_trouble(what)?;
     let _locked = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).or_trouble(what)?;
     let mut progress = read(repository);
+    entry.nth = progress.values().map(|entry| entry.nth + 1).max().unwrap_or(0);
     progress.insert(lesson.to_owned(), entry);
     let text = serde_json::to_string_pretty(&progress).or_trouble(what)?;
     // By rename, and only once it is on the disk: a reader never meets half of it, whatever is interrupted.
@@ -122,6 +126,7 @@ mod tests {
         let progress = read(repository.path());
         assert!(progress["06_a"].passed && !progress["07_b"].passed);
         assert!((progress["06_a"].seconds - 0.42).abs() < 1e-9);
+        assert_eq!((progress["06_a"].nth, progress["07_b"].nth), (0, 1));
         fs::write(file(repository.path()), "{").unwrap();
         assert!(read(repository.path()).is_empty());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::thread;
@@ -118,9 +119,9 @@ impl<'a> Session<'a> {
         let mut cargo = command.spawn().or_trouble(|| "cannot start cargo".into())?;
         let messages = cargo.stdout.take();
         let built = thread::spawn(move || messages.map(built).unwrap_or_default());
-        let success = loop {
+        let status = loop {
             if let Some(status) = cargo.try_wait().or_trouble(|| "cannot wait for cargo".into())? {
-                break status.success();
+                break status;
             }
             if interrupt::raised() {
                 // Gently, so that it can be handed on to a container.
@@ -130,8 +131,12 @@ impl<'a> Session<'a> {
             }
             thread::sleep(Duration::from_millis(20));
         };
-        if success {
+        if status.success() {
             return Ok(Vec::new());
+        }
+        // Ctrl-C reaches cargo as well, and perhaps before us.
+        if interrupt::raised() || status.signal().is_some() {
+            return Err(interrupted());
         }
         let built = built.join().unwrap_or_default();
         let is_there = |lesson: &&Lesson| {

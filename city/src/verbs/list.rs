@@ -39,7 +39,7 @@ pub fn run(_args: Args) -> Result<ExitCode> {
     let passed = lessons.iter().filter(|lesson| progress.get(&lesson.name).is_some_and(|entry| entry.passed));
     println!("\n{} lessons, {} verified", lessons.len(), passed.count());
     let last = lessons.iter().filter_map(|lesson| Some((lesson, progress.get(&lesson.name)?)));
-    if let Some((lesson, entry)) = last.max_by(|(_, a), (_, b)| a.when.cmp(&b.when)) {
+    if let Some((lesson, entry)) = last.max_by_key(|(_, entry)| entry.nth) {
         println!("The last was {}: {}", lesson.heading, state(&repository, lesson, entry, SystemTime::now()));
     }
     Ok(ExitCode::SUCCESS)

@@ -52,7 +52,7 @@ pub fn run(_args: Args) -> Result<ExitCode> {
 fn next<'a>(lessons: &'a [Lesson], progress: &Progress) -> Option<&'a Lesson> {
     let last = lessons.iter().enumerate().filter(|(_, lesson)| has_passed(progress, lesson));
     let after = last
-        .max_by_key(|(at, lesson)| (progress.get(&lesson.name).map(|entry| entry.when.clone()), *at))
+        .max_by_key(|(at, lesson)| (progress.get(&lesson.name).map(|entry| entry.nth), *at))
         .map_or(0, |(at, _)| at + 1);
     let (before, after) = lessons.split_at(after);
     after.iter().chain(before).find(|lesson| !has_passed(progress, lesson))
@@ -91,34 +91,29 @@ mod tests {
         names.map(|name| Lesson::parse(name, &format!("lessons/{name}.md"), "# T\n").unwrap()).to_vec()
     }
 
-    fn progress(entries: &[(&str, bool, &str)]) -> Progress {
-        let entry =
-            |passed, when: &str| Entry { when: when.into(), ..Entry::now(passed, Duration::ZERO, "".into()) };
-        entries.iter().map(|(name, passed, when)| ((*name).to_owned(), entry(*passed, when))).collect()
+    fn progress(entries: &[(&str, bool, u64)]) -> Progress {
+        let entry = |passed, nth| Entry { nth, ..Entry::now(passed, Duration::ZERO, "".into()) };
+        entries.iter().map(|(name, passed, nth)| ((*name).to_owned(), entry(*passed, *nth))).collect()
     }
 
-    fn name(entries: &[(&str, bool, &str)]) -> Option<String> {
+    fn name(entries: &[(&str, bool, u64)]) -> Option<String> {
         next(&lessons(), &progress(entries)).map(|lesson| lesson.name.clone())
     }
 
     #[test]
     fn it_goes_on_after_the_one_that_passed_last() {
         assert_eq!(name(&[]).unwrap(), "00_a");
-        assert_eq!(name(&[("06_c", true, "2026-01-01T00:00:00Z")]).unwrap(), "07_d");
-        assert_eq!(
-            name(&[("00_a", false, "2026-01-01T00:00:00Z")]).unwrap(),
-            "00_a",
-            "a failure is not done"
-        );
-        let both = [("06_c", true, "2026-01-01T00:00:00Z"), ("00_a", true, "2026-01-02T00:00:00Z")];
+        assert_eq!(name(&[("06_c", true, 1)]).unwrap(), "07_d");
+        assert_eq!(name(&[("00_a", false, 1)]).unwrap(), "00_a", "a failure is not done");
+        let both = [("06_c", true, 1), ("00_a", true, 2)];
         assert_eq!(name(&both).unwrap(), "05_b");
     }
 
     #[test]
     fn what_was_left_out_comes_in_the_end() {
-        let late = [("06_c", true, "2026-01-01T00:00:00Z"), ("07_d", true, "2026-01-02T00:00:00Z")];
+        let late = [("06_c", true, 1), ("07_d", true, 2)];
         assert_eq!(name(&late).unwrap(), "00_a");
-        let all = ["00_a", "05_b", "06_c", "07_d"].map(|name| (name, true, "2026-01-01T00:00:00Z"));
+        let all = ["00_a", "05_b", "06_c", "07_d"].map(|name| (name, true, 1));
         assert_eq!(name(&all), None);
     }
 

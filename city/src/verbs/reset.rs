@@ -41,7 +41,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let names: Vec<_> = changed.iter().map(|changed| changed.file.as_str()).collect();
     let names = names.join(" and ");
     if changed.is_empty() {
-        println!("{} is as the course has it: nothing to do.", lesson.example());
+        println!("{} is as it was committed last: nothing to do.", lesson.example());
         return Ok(ExitCode::SUCCESS);
     }
     show(&repository, &changed)?;

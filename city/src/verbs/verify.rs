@@ -73,6 +73,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     for name in &broken {
         tally.failed += 1;
         println!("{} {name:<28} {DOES_NOT_COMPILE}", style("FAIL").red().bold());
+        println!("       mend it, or put it back with: cargo city reset {}", &name[..2]);
     }
     // Explicitly, for what follows may be the exit.
     drop(session);
