@@ -11,6 +11,7 @@ use std::fs;
 use std::process::exit;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use env_logger::Env;
 use log::info;
 use openssl::asn1::Asn1Time;
@@ -29,7 +30,7 @@ const BLUE_NAME: &str = "blue.pingora.local";
 
 struct TlsTermination;
 
-/// The same proxy as in lesson 06: a hook sees requests, and no difference between HTTP and HTTPS.
+/// The same proxy as in lesson 06, but for one hook: it sees requests, and no difference between HTTP and HTTPS.
 #[async_trait]
 impl ProxyHttp for TlsTermination {
     type CTX = ();
@@ -48,6 +49,21 @@ impl ProxyHttp for TlsTermination {
     ) -> Result<()> {
         upstream_request.insert_header("Host", BLUE_NAME)
     }
+
+    // ANCHOR: body
+    /// Called for each piece of a body. HTTP/2 may end one with an empty piece, and Pingora 0.9.1 writes an end
+    /// for that piece and an end for the body. Without the piece there is one.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        piece: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _ctx: &mut (),
+    ) -> Result<()> {
+        piece.take_if(|piece| end_of_stream && piece.is_empty());
+        Ok(())
+    }
+    // ANCHOR_END: body
 }
 
 // ANCHOR: tls

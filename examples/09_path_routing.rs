@@ -42,10 +42,12 @@ fn find_route(path: &str) -> Option<&'static Route> {
 }
 // ANCHOR_END: find_route
 
+// ANCHOR: decision
 /// What one request has decided so far: written once in `request_filter`, read by the phases after it.
 struct Decision {
     route: Option<&'static Route>,
 }
+// ANCHOR_END: decision
 
 struct PathRouter;
 

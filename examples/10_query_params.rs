@@ -75,10 +75,21 @@ impl ProxyHttp for QueryParams {
             return Ok(()); // `OPTIONS *` asks about the server as a whole: no path, no query
         }
         let edited = edit_query(target);
-        // A target can hold 64 KiB; one that was almost as long has no room for what we add.
-        upstream_request.set_raw_path(&edited).or_err(HTTPStatus(414), "no room to add a parameter")
+        // A target can hold 64 KiB; one that was almost as long has no room for what we add. Pingora's own
+        // error is dropped, for it repeats the target.
+        upstream_request
+            .set_raw_path(&edited)
+            .map_err(|_| Error::explain(HTTPStatus(414), "no room to add a parameter"))
     }
     // ANCHOR_END: filter
+
+    // ANCHOR: summary
+    /// What the log calls a request that has failed. Pingora's own summary has the query in it.
+    fn request_summary(&self, session: &Session, _ctx: &()) -> String {
+        let head = session.req_header();
+        format!("{} {}", head.method, head.uri.path())
+    }
+    // ANCHOR_END: summary
 }
 
 fn main() {

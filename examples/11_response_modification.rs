@@ -42,7 +42,7 @@ impl ProxyHttp for ResponseModification {
     }
 
     // ANCHOR: incoming
-    /// The response has come in. What is removed here, nobody behind this line learns: no cache, no filter.
+    /// The response has come in. What is removed here, nobody after this hook learns: no cache, no filter.
     async fn upstream_response_filter(
         &self,
         _session: &mut Session,

@@ -71,6 +71,9 @@ impl ProxyHttp for BodyInspection {
 // ANCHOR: inspect
 /// Reads the whole body and judges it: the status with which it is refused, or none.
 async fn inspect(session: &mut Session) -> Result<Option<StatusCode>> {
+    // What is read from here on is kept, and Pingora sends it to the upstream before anything else.
+    session.enable_retry_buffering();
+
     let head = session.req_header();
     let length = head.headers.get("Content-Length").and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > LIMIT) {
@@ -78,18 +81,12 @@ async fn inspect(session: &mut Session) -> Result<Option<StatusCode>> {
     }
     // A client may wait for a word before it sends. HTTP/1.0 has no such word (RFC 9110, section 10.1.1), and
     // in HTTP/2 Pingora sends none.
-    let waits = head.version == Version::HTTP_11 && head.headers.contains_key("Expect");
-
-    // What is read from here on is kept, and Pingora sends it to the upstream before anything else.
-    session.enable_retry_buffering();
-    if waits {
+    if head.version == Version::HTTP_11 && head.headers.contains_key("Expect") {
         session.write_continue_response().await?;
     }
     let mut length = 0;
     // Without a status of its own, an error here would be a 500: as if it were our fault.
-    while let Some(piece) =
-        session.read_request_body().await.or_err(HTTPStatus(400), "the body breaks off")?
-    {
+    while let Some(piece) = session.read_request_body().await.or_err(HTTPStatus(400), "a broken body")? {
         length += piece.len();
         if length > LIMIT {
             return Ok(Some(StatusCode::PAYLOAD_TOO_LARGE)); // without a length it may have no end either

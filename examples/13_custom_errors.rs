@@ -53,17 +53,18 @@ fn verdict(e: &Error) -> Option<(u16, &'static str)> {
 }
 // ANCHOR_END: verdict
 
-// ANCHOR: json
+// ANCHOR: tell
 /// The answer itself: Pingora's error head (with `Cache-Control: private, no-store`), and a body in JSON.
-fn json(code: u16, message: &'static str) -> Result<(ResponseHeader, Bytes)> {
+async fn tell(session: &mut Session, code: u16, message: &'static str) -> Result<()> {
     // Put together by hand, which is safe for two reasons only: a number, and constants without a quote.
     let body = format!("{{\"status\": \"error\", \"code\": {code}, \"message\": \"{message}\"}}\n");
     let mut head = ServerSession::generate_error(code);
     head.insert_header("Content-Type", "application/json")?;
     head.set_content_length(body.len())?;
-    Ok((head, Bytes::from(body)))
+    // Writes nothing if an answer has begun: its client is promised other bytes than ours.
+    session.write_error_response(head, Bytes::from(body)).await
 }
-// ANCHOR_END: json
+// ANCHOR_END: tell
 
 #[async_trait]
 impl ProxyHttp for CustomErrors {
@@ -72,6 +73,9 @@ impl ProxyHttp for CustomErrors {
 
     // ANCHOR: request_filter
     async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<bool> {
+        // For each piece of a body. Longer than the upstream's 2 s, which run meanwhile, and Blue gets the blame.
+        session.set_read_timeout(Some(Duration::from_secs(1)));
+
         if session.req_header().uri.path() == "/oops" {
             return Error::e_explain(OOPS, "raised in request_filter");
         }
@@ -105,20 +109,12 @@ impl ProxyHttp for CustomErrors {
     // ANCHOR: fail_to_proxy
     /// Every failure arrives here, whichever phase it came from, and Pingora logs it after us.
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut ()) -> FailToProxy {
-        let error_code = match verdict(e) {
-            Some((code, message)) => {
-                let written = match json(code, message) {
-                    // Writes nothing if an answer has begun: its client is promised other bytes than ours.
-                    Ok((head, body)) => session.write_error_response(head, body).await,
-                    Err(e) => Err(e),
-                };
-                if let Err(e) = written {
-                    error!("the client could not be told: {e}");
-                }
-                code
-            }
-            None => 499, // never sent: what nginx's log calls a client that has left
+        let Some((error_code, message)) = verdict(e) else {
+            return FailToProxy { error_code: 499, can_reuse_downstream: false }; // as nginx's log has it
         };
+        if let Err(e) = tell(session, error_code, message).await {
+            error!("the client could not be told: {e}");
+        }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
     // ANCHOR_END: fail_to_proxy

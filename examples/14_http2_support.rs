@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use env_logger::Env;
 use log::info;
 use pingora::http::RequestHeader;
@@ -45,16 +46,17 @@ struct Http2Support {
 
 #[async_trait]
 impl ProxyHttp for Http2Support {
-    /// The upstream that `upstream_peer` has chosen.
-    type CTX = Option<&'static Upstream>;
+    /// The upstream of this request.
+    type CTX = &'static Upstream;
     fn new_ctx(&self) -> Self::CTX {
-        None
+        &ADVANCED
     }
 
     // ANCHOR: peer
-    async fn upstream_peer(&self, session: &mut Session, chosen: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        let upstream = if session.req_header().uri.path() == "/old" { &OLD } else { &ADVANCED };
-        *chosen = Some(upstream);
+    async fn upstream_peer(&self, session: &mut Session, upstream: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        if session.req_header().uri.path() == "/old" {
+            *upstream = &OLD;
+        }
 
         // The name is sent (SNI), and it is what the certificate is checked against. An empty one would
         // switch that check off without a word.
@@ -74,14 +76,23 @@ impl ProxyHttp for Http2Support {
         &self,
         _session: &mut Session,
         upstream_request: &mut RequestHeader,
-        chosen: &mut Self::CTX,
+        upstream: &mut Self::CTX,
     ) -> Result<()> {
-        match chosen {
-            Some(upstream) => upstream_request.insert_header("Host", upstream.name),
-            None => Ok(()),
-        }
+        upstream_request.insert_header("Host", upstream.name)
     }
     // ANCHOR_END: host
+
+    /// For an upstream that gets HTTP/1.1 after all: the end of an HTTP/2 body, once (lesson 07).
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        piece: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _upstream: &mut Self::CTX,
+    ) -> Result<()> {
+        piece.take_if(|piece| end_of_stream && piece.is_empty());
+        Ok(())
+    }
 }
 
 // ANCHOR: ca
@@ -105,19 +116,17 @@ fn tls_settings() -> Result<TlsSettings, String> {
 }
 
 /// What cannot be done without the City's keys ends here, with the cure.
-fn or_leave<T>(result: Result<T, String>) -> T {
-    result.unwrap_or_else(|trouble| {
-        eprintln!("{trouble}; scripts/00-setup-certs.sh makes the City's keys");
-        exit(1)
-    })
+fn leave<T>(trouble: String) -> T {
+    eprintln!("{trouble}; scripts/00-setup-certs.sh makes the City's keys");
+    exit(1)
 }
 
 fn main() {
     env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
 
     let mut server = new_server(Opt::parse_args());
-    let tls = or_leave(tls_settings());
-    let ca = or_leave(authorities(CA));
+    let tls = tls_settings().unwrap_or_else(leave);
+    let ca = authorities(CA).unwrap_or_else(leave);
     server.bootstrap();
 
     let mut proxy = http_proxy_service(&server.configuration, Http2Support { ca });

@@ -101,7 +101,13 @@ impl City {
 
     /// Takes it down, and returns when nothing of it is left.
     pub fn down(mut self) -> Result {
-        if self.docker.is_some() { docker::compose::down(&self.folder) } else { self.end() }
+        match &mut self.docker {
+            Some(docker) => {
+                docker.owned = false;
+                docker::compose::down(&self.folder)
+            }
+            None => self.end(),
+        }
     }
 
     /// Takes it down if this process brought it up; another's City stays.
@@ -158,11 +164,12 @@ impl City {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Drop for City {
     fn drop(&mut self) {
-        if self.keeper.is_some() {
-            // Whoever wants to know whether it worked calls `down`.
+        // Whoever wants to know whether it worked calls `down`.
+        if self.docker.is_some_and(|docker| docker.owned) {
+            let _ = docker::compose::down(&self.folder);
+        } else if self.keeper.is_some() {
             let _ = self.end();
         }
     }

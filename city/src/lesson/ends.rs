@@ -9,7 +9,7 @@ use super::header::Wanted;
 use super::interrupt;
 use super::on_city::OnCity;
 use super::process::{Background, foreground, status};
-use super::session::{Session, interrupted};
+use super::session::Session;
 use super::stage::Stage;
 use super::text::Lesson;
 use crate::lab::City;
@@ -75,7 +75,7 @@ impl Trial<'_> {
                 return Ok(example);
             }
             if interrupt::raised() {
-                return Err(interrupted());
+                return Err(interrupt::trouble());
             }
             if let Some(status) = ended {
                 return Err(self.trouble(&example, format!("it ended with status {status} before it was up")));
@@ -99,7 +99,8 @@ impl Trial<'_> {
              </proc/$(pgrep -o -f debug/examples/{}$)/status; exit 1",
             self.lesson.name
         );
-        let asked = foreground(self.stage.command(Place::Host("dev"), &line), UP)?.ok_or_else(interrupted)?;
+        let asked =
+            foreground(self.stage.command(Place::Host("dev"), &line), UP)?.ok_or_else(interrupt::trouble)?;
         Ok(asked.status == Some(0))
     }
 
@@ -107,7 +108,7 @@ impl Trial<'_> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = self.city.exec("dev");
         command.arg(tool).args(["dev-check", "--noise", &address.to_string(), "--seed", &seed.to_string()]);
-        let made = foreground(command, NOISE)?.ok_or_else(interrupted)?;
+        let made = foreground(command, NOISE)?.ok_or_else(interrupt::trouble)?;
         if let Some(status) = example.status()? {
             let what = format!("random requests at port {port} end it with status {status} (seed {seed})");
             return Err(self.trouble(example, what));
@@ -138,7 +139,7 @@ impl Trial<'_> {
                 return Ok(status);
             }
             if interrupt::raised() {
-                return Err(interrupted());
+                return Err(interrupt::trouble());
             }
             if begun.elapsed() > within {
                 let within = humantime::format_duration(within);

@@ -132,7 +132,7 @@ const PHASES: [(&str, &[Hook]); 6] = [
 const REQUIRED: [&str; 2] = ["new_ctx", "upstream_peer"];
 
 /// Pingora's other traits that a lesson may implement: the name, its page on docs.rs, and what it is for.
-const TRAITS: [(&str, &str, &str); 10] = [
+const TRAITS: [(&str, &str, &str); 11] = [
     (
         "ServerApp",
         "pingora-core/0.9.1/pingora_core/apps/trait.ServerApp.html",
@@ -142,6 +142,11 @@ const TRAITS: [(&str, &str, &str); 10] = [
         "ServeHttp",
         "pingora-core/0.9.1/pingora_core/apps/http_app/trait.ServeHttp.html",
         "HTTP without a proxy: a whole response for each request.",
+    ),
+    (
+        "HttpServerApp",
+        "pingora-core/0.9.1/pingora_core/apps/trait.HttpServerApp.html",
+        "HTTP without a proxy, one's own way: gets each request and its connection.",
     ),
     (
         "BackgroundService",

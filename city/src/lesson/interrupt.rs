@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::trouble::{OrTrouble, Result};
+use crate::trouble::{OrTrouble, Result, Trouble};
 
 static RAISED: AtomicBool = AtomicBool::new(false);
 
@@ -30,4 +30,9 @@ pub fn watch() -> Result {
 /// Whether the user wants to stop.
 pub fn raised() -> bool {
     RAISED.load(Ordering::Relaxed)
+}
+
+/// The trouble of being stopped by the user.
+pub fn trouble() -> Trouble {
+    Trouble::new("interrupted").status(STATUS)
 }

@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
                 // Gently, so that it can be handed on to a container.
                 let _ = kill(Pid::from_raw(cargo.id().cast_signed()), Signal::SIGTERM);
                 let _ = cargo.wait();
-                return Err(interrupted());
+                return Err(interrupt::trouble());
             }
             thread::sleep(Duration::from_millis(20));
         };
@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
         }
         // Ctrl-C reaches cargo as well, and perhaps before us.
         if interrupt::raised() || status.signal().is_some() {
-            return Err(interrupted());
+            return Err(interrupt::trouble());
         }
         let built = built.join().unwrap_or_default();
         let is_there = |lesson: &&Lesson| {
@@ -258,11 +258,6 @@ fn built(messages: impl Read) -> BTreeSet<String> {
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
         .filter(|message| message["reason"] == "compiler-artifact" && message["executable"].is_string());
     artifacts.filter_map(|message| message["target"]["name"].as_str().map(str::to_owned)).collect()
-}
-
-/// The trouble of being stopped by the user.
-pub fn interrupted() -> Trouble {
-    Trouble::new("interrupted").status(interrupt::STATUS)
 }
 
 /// The root package's own programs that a lesson runs.

@@ -151,14 +151,15 @@ fn logs_count(stand_in: Option<&StandIn>) -> &'static str {
     }
 }
 
-/// What has just been built is started as cargo would start it, but without cargo's own check, which may have to
-/// wait for the locks of every other cargo on the machine. A source that has changed since is cargo's business.
+/// What has just been built is started as cargo would start it, and is announced as cargo would, but without
+/// cargo's own check, which may have to wait for the locks of every other cargo on the machine. A source that has
+/// changed since is cargo's business.
 const START_WHAT_IS_BUILT: &str = r#"if [ "$1" = run ]; then
-    words=("$@") name=
+    words=("$@") name= quiet=
     shift
     while [ $# -gt 0 ]; do
         case $1 in
-        -q | --quiet) shift ;;
+        -q | --quiet) quiet=yes; shift ;;
         --example) name=${2:-}; shift 2 ;;
         --) shift; break ;;
         *) name=; break ;;
@@ -166,6 +167,7 @@ const START_WHAT_IS_BUILT: &str = r#"if [ "$1" = run ]; then
     done
     program=$built/$name
     if [ -n "$name" ] && [ -x "$program" ] && ! [ "examples/$name.rs" -nt "$program" ]; then
+        [ -n "$quiet" ] || printf '     Running `%s`\n' "$program" >&2
         exec scripts/cargo-runner "$program" "$@"
     fi
     set -- "${words[@]}"

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Docker, NETWORK, engine, hosts, rooms, settings};
 use crate::lab::City;
+use crate::lesson::interrupt;
 use crate::map::{GATEWAY, HOSTS, PREFIX};
 use crate::trouble::{OrTrouble, Result, Trouble};
 
@@ -60,14 +61,24 @@ pub fn up(repository: &Path) -> Result<City> {
     if is_stale(repository) {
         build(repository)?;
     }
+    interrupt::watch()?;
+    let up = start(repository);
+    let folder = settings::folder(repository);
+    if interrupt::raised() {
+        down(&folder)?;
+        return Err(interrupt::trouble());
+    }
+    up?;
+    Ok(City::in_docker(folder, Docker::default()))
+}
+
+fn start(repository: &Path) -> Result {
     let mut command = compose()?;
     let output = engine::output(command.args(["up", "--detach"]).current_dir(repository))?;
     if !output.status.success() {
         return Err(failed(&String::from_utf8_lossy(&output.stderr)));
     }
-    until_healthy()?;
-    let city = City::in_docker(settings::folder(repository), Docker::default());
-    Ok(city)
+    until_healthy()
 }
 
 /// Builds the images, and the two below them where no registry is reachable.
@@ -210,6 +221,9 @@ fn until_healthy() -> Result {
         let about = hosts::inspect(all.iter().copied())?;
         let ill = all.iter().find(|name| !about.get(**name).is_some_and(hosts::is_healthy));
         let Some(ill) = ill else { return Ok(()) };
+        if interrupt::raised() {
+            return Err(interrupt::trouble());
+        }
         let restarts = about.get(*ill).and_then(|about| about["RestartCount"].as_u64()).unwrap_or_default();
         if restarts > 2 || Instant::now() > deadline {
             let last = hosts::last_words(ill);

@@ -1,0 +1,162 @@
+//! Configuration: from files to a model of which everything else can be sure.
+//!
+//! ```text
+//! text ── yaml ──► tree with spans ── document ──► JSON value + places ── schema ──► unknown keys, wrong types
+//!                                                        │
+//!                                                     raw::File (as written) ── validate ──► Config
+//! ```
+//!
+//! **Owns** reading, the schema, validation, and what users are told about errors. Every stage reports all that
+//! it finds, with file, line, column and a remedy, and the later stages still run on what the earlier ones could
+//! read, so that one run shows everything.
+//!
+//! **Offers** [`Config::load`] and [`Config::parse`]; the validated types, one module for each section of the
+//! file ([`ServerSettings`], [`Listener`], [`Upstream`], [`Route`], [`Named`]); [`schema()`]; [`Report`] for
+//! errors; [`At`] for everybody who validates settings; [`Secret`] for values that must not be seen.
+//!
+//! **Knows nothing** of Pingora, and opens nothing but the files that it is given.
+//!
+//! To add a key: a field with its doc comment in [`raw`], the validated field and its rule in the section's
+//! module here, and an end-to-end case in `tests/`.
+
+pub mod diagnostic;
+mod document;
+mod listeners;
+mod middlewares;
+pub mod raw;
+mod routes;
+mod schema;
+mod secret;
+mod server;
+mod upstreams;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::middleware::Registry;
+pub use diagnostic::{Diagnostic, Place, Report, Source};
+pub use document::{At, Check, Document};
+pub use listeners::Listener;
+pub use middlewares::Named;
+pub use routes::{Match, PathRule, Route};
+pub use schema::schema;
+pub use secret::Secret;
+pub use server::ServerSettings;
+pub use upstreams::{Balance, Upstream, UpstreamServer};
+
+/// A name that the configuration gives: of a route, an upstream, a middleware.
+pub type Name = Arc<str>;
+
+/// A configuration that can be served: every name in it leads somewhere, every value is in its range.
+#[derive(Debug)]
+pub struct Config {
+    /// Settings of the process.
+    pub server: ServerSettings,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Groups of servers.
+    pub upstreams: BTreeMap<Name, Upstream>,
+    /// Which requests go where; at least one, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Policies, built and ready.
+    pub middlewares: BTreeMap<Name, Named>,
+    /// What it was read from, for errors that only show when it is used.
+    pub sources: Arc<[Source]>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It was read, and there is something wrong with it.
+    #[error("{0}")]
+    Invalid(Report),
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        Config::parse(&path.display().to_string(), &text, registry).map_err(Error::Invalid)
+    }
+
+    /// Reads a text. `name` is what errors call it.
+    ///
+    /// ```
+    /// use pingora_city::config::Config;
+    /// use pingora_city::middleware::Registry;
+    ///
+    /// let text = "
+    /// listeners: [{ address: 127.0.0.1:8080 }]
+    /// upstreams: { city: { servers: [{ address: 127.0.0.1:9001 }] } }
+    /// routes: [{ name: all, upstream: city }]
+    /// ";
+    /// let config = Config::parse("example", text, &Registry::default()).unwrap();
+    /// assert_eq!(config.listeners[0].address.port(), 8080);
+    /// ```
+    pub fn parse(name: &str, text: &str, registry: &Registry) -> Result<Config, Report> {
+        let (document, syntax) = Document::read(name, text);
+        if document.value.is_null() {
+            return Err(Report::new(document.sources, syntax));
+        }
+        let findings = schema::check(&document, &schema(registry));
+        let mut found = [syntax, findings.diagnostics].concat();
+
+        // What the schema objects to would be found again by everything that builds on it.
+        let mut config = None;
+        if let Some(value) = findings.rest {
+            let check = Check::new(&document);
+            match serde_json::from_value::<raw::File>(value) {
+                Ok(file) => config = validate(&file, &check.root(), registry, &document.sources),
+                Err(error) => {
+                    // Not for the report: serde's sentences quote values.
+                    log::debug!("the schema permits what serde refuses: {error}");
+                    check
+                        .root()
+                        .error("this cannot be read", "a fault of the gateway's schema: please report it");
+                }
+            }
+            found.extend(check.into_found());
+        }
+        match config {
+            Some(config) if found.is_empty() => Ok(config),
+            _ => Err(Report::new(document.sources, found)),
+        }
+    }
+}
+
+/// From what was written to what is meant. `None` if something was reported.
+fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[Source]>) -> Option<Config> {
+    // All sections before any `?`: each reports for itself.
+    let server = server::validate(&file.server);
+    let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
+    let upstreams = upstreams::validate(&file.upstreams, &at.key("upstreams"));
+    let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
+    let routes = routes::validate(file, &at.key("routes"));
+    Some(Config {
+        server,
+        listeners: listeners?,
+        upstreams: upstreams?,
+        routes: routes?,
+        middlewares: middlewares?,
+        sources: sources.clone(),
+    })
+}
+
+/// All items, or `None` if one is missing, after every one of them has been looked at.
+fn all<T, C: FromIterator<T>>(items: impl IntoIterator<Item = Option<T>>) -> Option<C> {
+    let items: Vec<Option<T>> = items.into_iter().collect();
+    items.into_iter().collect()
+}

@@ -1,0 +1,46 @@
+//! The configuration as it is written: one type per mapping of the file, one field per key.
+//!
+//! The doc comment of a field is what `gateway schema` and the reference page say about its key: what it does,
+//! its unit, its default, and the lesson that teaches it. Nothing is decided here; a rule that a JSON Schema can
+//! say (a range, a length) is an attribute, every other rule is in the module of the same name one level up.
+//!
+//! Conventions: every struct has `deny_unknown_fields`; a choice of one is a struct of options with exactly one
+//! set, or an enum of plain words; a key that nothing reads does not exist.
+
+mod listeners;
+mod middlewares;
+mod routes;
+mod server;
+mod upstreams;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use listeners::Listener;
+pub use middlewares::Middleware;
+pub use routes::{Match, Route};
+pub use server::Server;
+pub use upstreams::{Balance, Upstream, UpstreamServer};
+
+/// A file for `gateway --config`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Settings of the process itself.
+    #[serde(default)]
+    pub server: Server,
+    /// Where clients connect. At least one.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<Listener>,
+    /// Groups of servers that do the same work, by name.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// Which requests go where. The most specific route that matches gets the request (lesson 09).
+    #[schemars(length(min = 1))]
+    pub routes: Vec<Route>,
+    /// Policies by name, for the `middlewares` of routes.
+    #[serde(default)]
+    pub middlewares: BTreeMap<String, Middleware>,
+}

@@ -1,0 +1,358 @@
+//! The JSON Schema of the configuration: made from the types in `raw`, given to editors, and asked first when
+//! a file is read, because it finds every unknown key and wrong type at once.
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use serde_json::{Map, Value, json};
+
+use super::diagnostic::{Diagnostic, instead};
+use super::document::{Document, escape};
+use super::raw;
+use crate::middleware::Registry;
+
+/// The schema of a configuration in which the kinds of this registry exist.
+pub fn schema(registry: &Registry) -> Value {
+    let mut generator = SchemaSettings::draft2020_12().with_transform(Absent).into_generator();
+    let kinds: Map<String, Value> = registry
+        .kinds()
+        .map(|(name, kind)| (name.to_string(), kind.schema(&mut generator).to_value()))
+        .collect();
+    generator.subschema_for::<raw::Middleware>();
+    generator.definitions_mut().insert(
+        raw::Middleware::DEFINITION.to_string(),
+        json!({
+            "description": "A policy: one key, which says of what kind it is, and that kind's settings.",
+            "type": "object",
+            "properties": kinds,
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        }),
+    );
+    generator.into_root_schema_for::<raw::File>().to_value()
+}
+
+/// `Option` in a type means that a key may be absent. That it may also be `null` would only hide a key whose
+/// value was forgotten.
+#[derive(Clone, Debug)]
+struct Absent;
+
+impl Transform for Absent {
+    fn transform(&mut self, schema: &mut schemars::Schema) {
+        if let Some(Value::Array(types)) = schema.get_mut("type") {
+            types.retain(|name| name != "null");
+            if let [only] = &types[..] {
+                let only = only.clone();
+                schema.insert("type".to_string(), only);
+            }
+        }
+        if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+            choices.retain(|choice| choice != &json!({ "type": "null" }));
+            if let [Value::Object(only)] = &choices[..] {
+                let only = only.clone();
+                schema.remove("anyOf");
+                for (key, value) in only {
+                    schema.ensure_object().entry(key).or_insert(value);
+                }
+            }
+        }
+        if schema.get("default") == Some(&Value::Null) {
+            schema.remove("default");
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
+/// What the schema has against a document.
+#[derive(Debug)]
+pub struct Findings {
+    /// All of it.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What is left without the unknown keys, if the schema has nothing against that: it can be judged further.
+    pub rest: Option<Value>,
+}
+
+/// Asks the schema.
+pub fn check(document: &Document, schema: &Value) -> Findings {
+    let validator = jsonschema::validator_for(schema)
+        .expect("the schema is made from our types, and a unit test compiles it");
+    let ask = |value: &Value| {
+        let mut objections = Objections { document, schema, diagnostics: Vec::new(), unknown: Vec::new() };
+        for error in validator.iter_errors(value) {
+            objections.add(&error);
+        }
+        objections
+    };
+    let Objections { mut diagnostics, unknown, .. } = ask(&document.value);
+    let (pointers, unknown): (Vec<String>, Vec<Diagnostic>) = unknown.into_iter().unzip();
+
+    // Two keys where one may stand, or none: if one of them is unknown, that is the reason, and enough said.
+    let value = document.without(&pointers);
+    let others = ask(&value).diagnostics;
+    diagnostics.retain(|diagnostic| others.contains(diagnostic));
+    let rest = diagnostics.is_empty().then_some(value);
+    diagnostics.extend(unknown);
+    Findings { diagnostics, rest }
+}
+
+struct Objections<'d> {
+    document: &'d Document,
+    schema: &'d Value,
+    diagnostics: Vec<Diagnostic>,
+    /// Unknown keys, by their pointers.
+    unknown: Vec<(String, Diagnostic)>,
+}
+
+impl Objections<'_> {
+    fn add(&mut self, error: &ValidationError<'_>) {
+        let Objections { document, schema, .. } = *self;
+        let pointer = error.instance_path().as_str();
+        // The schema whose keyword was not satisfied: the keyword is the last segment.
+        let keyword = error.schema_path().as_str();
+        let rule = keyword.rfind('/').and_then(|at| schema.pointer(&keyword[..at])).unwrap_or(&Value::Null);
+        let place = document.place_of(pointer);
+
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = rule["properties"].as_object();
+                for key in unexpected {
+                    let pointer = format!("{pointer}/{}", escape(key));
+                    let diagnostic = Diagnostic {
+                        place: document.place_of_key(&pointer),
+                        message: format!("unknown key `{key}`"),
+                        fix: instead(key, known.into_iter().flat_map(Map::keys).map(String::as_str)),
+                    };
+                    self.unknown.push((pointer, diagnostic));
+                }
+            }
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                self.diagnostics.push(Diagnostic {
+                    place: document.place_of_key(pointer),
+                    message: format!("the key `{key}` is missing"),
+                    fix: format!("add `{key}`: {}", meaning(schema, &rule["properties"][key])),
+                });
+            }
+            ValidationErrorKind::Type { kind } => {
+                let wanted = match kind {
+                    TypeKind::Single(kind) => kind.to_string(),
+                    TypeKind::Multiple(kinds) => {
+                        kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(" or ")
+                    }
+                };
+                let found = type_of(error.instance());
+                self.diagnostics.push(Diagnostic {
+                    place,
+                    message: format!("{} is wanted here, and {} was found", in_yaml(&wanted), in_yaml(found)),
+                    fix: meaning(schema, rule),
+                });
+            }
+            ValidationErrorKind::Enum { options } => {
+                self.no_such_word(error, options.as_array().into_iter().flatten());
+            }
+            ValidationErrorKind::Constant { expected_value } => {
+                self.no_such_word(error, [&**expected_value]);
+            }
+            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+                self.closest(error, context);
+            }
+            ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
+                let known = rule["properties"].as_object();
+                let names: Vec<String> =
+                    known.into_iter().flat_map(Map::keys).map(|key| format!("`{key}`")).collect();
+                self.diagnostics.push(Diagnostic {
+                    place: document.place_of_key(pointer),
+                    message: "exactly one key must stand here".to_string(),
+                    fix: format!("choose one of {}", names.join(", ")),
+                });
+            }
+            _ => self.diagnostics.push(Diagnostic {
+                place,
+                // Without the value, which may be a secret.
+                message: error.masked_with("this").to_string(),
+                fix: meaning(schema, rule),
+            }),
+        }
+    }
+
+    fn no_such_word<'w>(&mut self, error: &ValidationError<'_>, words: impl IntoIterator<Item = &'w Value>) {
+        let typed = error.instance().as_str().unwrap_or_default();
+        let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
+        self.diagnostics.push(Diagnostic {
+            place: self.document.place_of(error.instance_path().as_str()),
+            message: "this is none of the words that can stand here".to_string(),
+            fix: instead(typed, words),
+        });
+    }
+
+    /// Of several alternatives, speaks about the one that was meant: of the type that was written, and with the
+    /// fewest errors.
+    fn closest(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
+        // Words with a description each: schemars makes a branch of every one.
+        let words = context.iter().map(|errors| match &errors[..] {
+            [only] => match only.kind() {
+                ValidationErrorKind::Constant { expected_value } => Some(&**expected_value),
+                _ => None,
+            },
+            _ => None,
+        });
+        if let Some(words) = words.collect::<Option<Vec<&Value>>>() {
+            return self.no_such_word(error, words);
+        }
+        let at = error.instance_path();
+        let foreign = |errors: &[ValidationError<'_>]| {
+            errors
+                .iter()
+                .any(|e| matches!(e.kind(), ValidationErrorKind::Type { .. }) && e.instance_path() == at)
+        };
+        let branch = context.iter().min_by_key(|errors| (foreign(errors), errors.len()));
+        match branch {
+            Some(errors) if !foreign(errors) => {
+                for error in errors {
+                    self.add(error);
+                }
+            }
+            _ => self.diagnostics.push(Diagnostic {
+                place: self.document.place_of(at.as_str()),
+                message: format!("{} cannot stand here", in_yaml(type_of(error.instance()))),
+                fix: "see the key's description in `gateway schema`".to_string(),
+            }),
+        }
+    }
+}
+
+/// What the doc comment of a key, or of its type, says in its first paragraph.
+fn meaning(schema: &Value, rule: &Value) -> String {
+    let target = rule["$ref"].as_str().and_then(|target| schema.pointer(target.trim_start_matches('#')));
+    let text = rule["description"].as_str().or_else(|| target?["description"].as_str());
+    let text = text.unwrap_or("see its description in `gateway schema`");
+    text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// JSON's words for types as people say them who write YAML.
+fn in_yaml(name: &str) -> &str {
+    match name {
+        "null" => "nothing",
+        "boolean" => "true or false",
+        "number" => "a number",
+        "integer" => "a whole number",
+        "string" => "text",
+        "array" => "a list",
+        "object" => "a mapping",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<String> {
+        let schema = schema(&Registry::default());
+        let (document, syntax) = Document::read("f", text);
+        assert!(syntax.is_empty(), "{syntax:?}");
+        let mut lines: Vec<_> = check(&document, &schema)
+            .diagnostics
+            .into_iter()
+            .map(|d| (d.place.span.start, format!("{}: {}", &text[d.place.span], d.message)))
+            .collect();
+        lines.sort();
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    #[test]
+    fn the_schema_is_one() {
+        assert!(jsonschema::meta::is_valid(&schema(&Registry::default())));
+    }
+
+    /// What has no description shows nothing in an editor, and nothing as a remedy.
+    #[test]
+    fn every_key_is_described_and_none_may_be_null() {
+        fn walk(at: &str, value: &Value) {
+            if let Some(properties) = value["properties"].as_object() {
+                for (key, rule) in properties {
+                    assert!(rule["description"].is_string() || at.ends_with("/Middleware"), "{at}: {key}");
+                }
+            }
+            assert_ne!(value["type"], "null", "{at}");
+            let children: Vec<(String, &Value)> = match value {
+                Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+                Value::Array(items) => items.iter().map(|value| ("-".to_string(), value)).collect(),
+                _ => Vec::new(),
+            };
+            for (key, child) in children {
+                walk(&format!("{at}/{key}"), child);
+            }
+        }
+        walk("", &schema(&Registry::default()));
+    }
+
+    #[test]
+    fn everything_is_found_at_once() {
+        let text = "\
+server: { threads: many }
+listeners:
+  - adress: 0.0.0.0:80
+upstreams:
+  city: { servers: [], balance: round_robbin }
+routes:
+  - name: city
+    upstream: city
+    middleware: []
+";
+        assert_eq!(
+            found(text),
+            [
+                "many: a whole number is wanted here, and text was found",
+                ": the key `address` is missing",
+                "adress: unknown key `adress`",
+                "servers: this has less than 1 item",
+                "round_robbin: this is none of the words that can stand here",
+                "middleware: unknown key `middleware`",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_alternatives_the_one_that_was_meant_is_explained() {
+        let schema = json!({
+            "properties": {
+                "word": { "oneOf": [{ "const": "tcp" }, { "const": "grpc" }] },
+                "either": { "oneOf": [
+                    { "type": "string", "const": "sticky" },
+                    { "type": "object", "properties": { "by": { "type": "string" } }, "required": ["by"] },
+                ] },
+            },
+        });
+        for (text, message, fix) in [
+            ("word: gprc", "none of the words", "did you mean `grpc`?"),
+            ("either: { by: 1 }", "text is wanted here", ""),
+            ("either: {}", "the key `by` is missing", ""),
+            ("either: [1]", "a list cannot stand here", ""),
+        ] {
+            let (document, _) = Document::read("f", text);
+            let found = check(&document, &schema).diagnostics;
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].message.contains(message) && found[0].fix.contains(fix), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_whose_value_was_forgotten_is_an_error() {
+        let text = "listeners: [{ address: a }]\nroutes: [{ name: r, upstream: u, match: { path: } }]\n";
+        assert_eq!(found(text).len(), 1, "{:?}", found(text));
+    }
+}

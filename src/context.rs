@@ -1,0 +1,72 @@
+//! What one request remembers from phase to phase.
+
+use std::sync::Arc;
+
+use http::Extensions;
+
+use crate::middleware::Phases;
+use crate::route::Route;
+use crate::upstream::{InFlight, Server};
+
+/// A request's memory. Empty until something has to be remembered: making one allocates nothing.
+#[derive(Default)]
+pub struct Ctx {
+    /// The route that got the request; `None` before routing, and if there is none.
+    pub(crate) route: Option<Arc<Route>>,
+    /// The server that is working on it.
+    pub(crate) server: Option<InFlight>,
+    /// Servers that have failed it.
+    pub(crate) tried: Vec<Arc<Server>>,
+    /// What policies remember, by their number in the chain.
+    locals: Vec<Extensions>,
+    /// The number of the policy that is running.
+    running: usize,
+}
+
+impl Ctx {
+    /// The route that got the request.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
+    }
+
+    /// The state that the policy that is running keeps about this request. Each policy of a route has its own,
+    /// two of the same kind too.
+    ///
+    /// ```
+    /// # use pingora_city::middleware::Ctx;
+    /// # let mut ctx = Ctx::default();
+    /// *ctx.local::<u64>() += 100; // bytes seen so far, say
+    /// assert_eq!(*ctx.local::<u64>(), 100);
+    /// ```
+    pub fn local<T: Clone + Default + Send + Sync + 'static>(&mut self) -> &mut T {
+        if self.locals.len() <= self.running {
+            self.locals.resize_with(self.running + 1, Extensions::new);
+        }
+        self.locals[self.running].get_or_insert_default()
+    }
+
+    pub(crate) fn enter(&mut self, number: usize) {
+        self.running = number;
+    }
+
+    /// The route, if its policies have something to do in one of these phases.
+    pub(crate) fn route_using(&self, phases: Phases) -> Option<Arc<Route>> {
+        self.route.as_ref().filter(|route| route.chain.uses(phases)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_has_a_state_of_its_own() {
+        let mut ctx = Ctx::default();
+        ctx.enter(2);
+        *ctx.local::<u64>() += 1;
+        ctx.enter(0);
+        assert_eq!(*ctx.local::<u64>(), 0);
+        ctx.enter(2);
+        assert_eq!(*ctx.local::<u64>(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! The gateway as Pingora sees it: a table of contents. Each phase names its steps, in their order; what a step
+//! does is elsewhere.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::*;
+use pingora::proxy::{FailToProxy, Session};
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::context::Ctx;
+use crate::middleware::Phases;
+use crate::rescue::{self, Refusal};
+use crate::state::State;
+use crate::upstream::Selection;
+
+/// The one proxy behind all listeners.
+pub struct Gateway {
+    /// Where requests go. A request uses one state from its beginning to its end.
+    state: Arc<ArcSwap<State>>,
+}
+
+impl Gateway {
+    /// A gateway for this state, which whoever holds the other end may swap.
+    pub fn new(state: Arc<ArcSwap<State>>) -> Gateway {
+        Gateway { state }
+    }
+
+    /// The path as everybody will see it from here on.
+    fn normalize(&self, session: &mut Session) -> Result<()> {
+        let request = session.req_header_mut();
+        if let Some(target) = rescue::refuse(crate::route::normalized_target(request))? {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn route(&self, session: &Session, ctx: &mut Ctx) -> Result<()> {
+        ctx.route = self.state.load().router.find(session.req_header()).cloned();
+        if ctx.route.is_none() {
+            return Refusal::NoRoute.into_error();
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::default()
+    }
+
+    /// No modules: Pingora's compression would look at every answer, also where nothing is compressed.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        self.normalize(session)?;
+        self.route(session, ctx)?;
+        match ctx.route_using(Phases::REQUEST) {
+            Some(route) => route.chain.request_filter(session, ctx).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match ctx.route_using(Phases::REQUEST_BODY) {
+            Some(route) => route.chain.request_body_filter(session, body, end_of_stream, ctx).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
+        let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let selection = Selection { request: session.req_header(), client, tried: &ctx.tried };
+        let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
+        let peer = server.peer();
+        ctx.server = Some(server);
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match ctx.route_using(Phases::UPSTREAM_REQUEST) {
+            Some(route) => route.chain.upstream_request_filter(session, request, ctx),
+            None => Ok(()),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
+            Some(route) => route.chain.upstream_response_filter(session, response, ctx),
+            None => Ok(()),
+        }
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        match ctx.route_using(Phases::RESPONSE) {
+            Some(route) => route.chain.response_filter(session, response, ctx),
+            None => Ok(()),
+        }
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<std::time::Duration>> {
+        if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
+            route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
+        }
+        Ok(None)
+    }
+
+    /// No connection, so nothing was sent: whoever is left may be asked.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let (Some(server), Some(route)) = (ctx.server.take(), &ctx.route) {
+            ctx.tried.push(server.server().clone());
+            error.set_retry(route.upstream.has_more(&ctx.tried));
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _ctx: &mut Ctx) -> FailToProxy {
+        rescue::answer(session, error).await
+    }
+
+    /// What a client did wrong is an answer, not an incident.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, error: &Error) -> bool {
+        matches!(error.etype(), HTTPStatus(400..=499))
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        if let Some(route) = ctx.route_using(Phases::LOGGING) {
+            route.chain.logging(session, error, ctx);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Assembly: from a configuration to a process that serves.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora::prelude::*;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::services::listening::Service;
+
+use crate::config::{Config, Report};
+use crate::gateway::Gateway;
+use crate::listen;
+use crate::state::State;
+
+/// How long requests in flight may take to finish after SIGTERM, in seconds.
+const GRACE: u64 = 1;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Only before anything is served: what cannot be opened, all of it.
+pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
+    listen::preflight(config)?;
+
+    let conf = ServerConf {
+        threads: config.server.threads,
+        grace_period_seconds: Some(GRACE),
+        graceful_shutdown_timeout_seconds: Some(GRACE),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+
+    let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
+    let mut proxy = http_proxy(&server.configuration, Gateway::new(state));
+    proxy.handle_init_modules();
+    let mut service = Service::new("gateway".to_string(), proxy);
+    listen::add(&mut service, config);
+    server.add_service(service);
+
+    for listener in &config.listeners {
+        log::info!("listening on {}", listener.address);
+    }
+    server.run_forever()
+}

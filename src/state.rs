@@ -1,0 +1,73 @@
+//! What requests see of the configuration: compiled, and swapped as a whole when it changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{Config, Name};
+use crate::middleware::Chain;
+use crate::route::{Route, Router};
+use crate::upstream::Upstream;
+
+/// Routes, and the upstreams behind them.
+pub struct State {
+    /// From requests to routes.
+    pub router: Router,
+    /// All upstreams, also those to which no route leads.
+    pub upstreams: BTreeMap<Name, Arc<Upstream>>,
+}
+
+impl State {
+    /// Compiles a configuration. Upstreams that are the same as in the previous state are taken over from it,
+    /// with their servers' counters and everything that is known of their health.
+    pub fn new(config: &Config, previous: Option<&State>) -> State {
+        let upstream = |name: &Name, config: &crate::config::Upstream| {
+            let kept =
+                previous.and_then(|state| state.upstreams.get(name)).filter(|kept| kept.config == *config);
+            kept.cloned().unwrap_or_else(|| Arc::new(Upstream::new(name.clone(), config.clone())))
+        };
+        let upstreams: BTreeMap<Name, Arc<Upstream>> =
+            config.upstreams.iter().map(|(name, config)| (name.clone(), upstream(name, config))).collect();
+        let routes: Vec<_> = config
+            .routes
+            .iter()
+            .map(|route| {
+                let policies = route.middlewares.iter().map(|name| config.middlewares[name].instance.clone());
+                let compiled = Route {
+                    name: route.name.clone(),
+                    // Validation has seen to it that both names exist.
+                    upstream: upstreams[&route.upstream].clone(),
+                    chain: Chain::new(policies),
+                };
+                (route.matches.path.clone(), Arc::new(compiled))
+            })
+            .collect();
+        State { router: Router::new(&routes), upstreams }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::middleware::Registry;
+
+    fn config(second: &str) -> Config {
+        let text = format!(
+            "
+listeners: [{{ address: 127.0.0.1:80 }}]
+upstreams:
+  a: {{ servers: [{{ address: 127.0.0.1:1 }}] }}
+  b: {{ servers: [{{ address: {second} }}] }}
+routes: [{{ name: r, upstream: a }}]
+"
+        );
+        Config::parse("test", &text, &Registry::default()).expect("it is valid")
+    }
+
+    #[test]
+    fn what_did_not_change_is_kept() {
+        let before = State::new(&config("127.0.0.1:2"), None);
+        let after = State::new(&config("127.0.0.1:3"), Some(&before));
+        assert!(Arc::ptr_eq(&before.upstreams["a"], &after.upstreams["a"]));
+        assert!(!Arc::ptr_eq(&before.upstreams["b"], &after.upstreams["b"]));
+    }
+}

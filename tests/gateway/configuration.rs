@@ -1,0 +1,190 @@
+//! What becomes of a configuration, good or bad, before anything is served.
+
+use std::net::TcpListener;
+
+use crate::support::{run, run_with, validate};
+
+const GOOD: &str = "\
+listeners:
+  - address: 127.0.0.1:6210
+upstreams:
+  city:
+    servers:
+      - address: 127.0.0.1:9001
+routes:
+  - name: city
+    upstream: city
+";
+
+struct Case {
+    it: &'static str,
+    /// What is replaced in `GOOD`, and by what.
+    instead: (&'static str, &'static str),
+    /// `line:column`, message and remedy of each error, in the order of the text.
+    says: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        it: "an unknown key",
+        instead: ("    upstream:", "    upstram:"),
+        says: &[
+            ("8:5", "the key `upstream` is missing", "Name of the upstream"),
+            ("9:5", "unknown key `upstram`", "did you mean `upstream`?"),
+        ],
+    },
+    Case {
+        it: "a wrong type",
+        instead: ("    upstream: city", "    upstream: 7"),
+        says: &[("9:15", "text is wanted here, and a number was found", "Name of the upstream")],
+    },
+    Case {
+        it: "a dangling name",
+        instead: ("    upstream: city", "    upstream: citi"),
+        says: &[("9:15", "there is no upstream `citi`", "did you mean `city`?")],
+    },
+    Case {
+        it: "a dangling name beside an unknown key: both are said at once",
+        instead: ("    upstream: city", "    upstream: citi\n    timeot: 5"),
+        says: &[
+            ("9:15", "there is no upstream `citi`", "did you mean `city`?"),
+            ("10:5", "unknown key `timeot`", "there are"),
+        ],
+    },
+    Case {
+        it: "a duplicate key",
+        instead: ("  - name: city", "  - name: city\n    name: town"),
+        says: &[("9:5", "the key `name` stands here a second time", "remove the other")],
+    },
+    Case {
+        it: "two routes with one name that match the same",
+        instead: ("    upstream: city", "    upstream: city\n  - { name: city, upstream: city }"),
+        says: &[
+            ("10:5", "route 1 matches exactly the same requests", "more specific"),
+            ("10:13", "route 1 has this name already", "a name of its own"),
+        ],
+    },
+    Case {
+        it: "an address without a port",
+        instead: ("127.0.0.1:6210", "127.0.0.1"),
+        says: &[("2:14", "not an IP address with a port", "0.0.0.0:8080")],
+    },
+    Case {
+        it: "the same address twice",
+        instead: ("  - address: 127.0.0.1:6210", "  - address: 127.0.0.1:6210\n  - address: 127.0.0.1:6210"),
+        says: &[("3:14", "listener 1 has this address already", "another port")],
+    },
+    Case {
+        it: "a path that no request can have",
+        instead: ("    upstream: city", "    upstream: city\n    match: { path_prefix: /a/../b }"),
+        says: &[("10:27", "no request has this path", "write `/b`")],
+    },
+    Case {
+        it: "an exact path and a prefix",
+        instead: ("    upstream: city", "    upstream: city\n    match: { path: /a, path_prefix: /b }"),
+        says: &[("10:14", "`path` and `path_prefix` cannot both hold", "keep `path`")],
+    },
+    Case {
+        it: "a word that is none of the choices",
+        instead: ("  city:\n", "  city:\n    balance: round_robbin\n"),
+        says: &[("5:14", "none of the words that can stand here", "did you mean `round_robin`?")],
+    },
+    Case {
+        it: "no thread at all",
+        instead: ("listeners:", "server: { threads: 0 }\nlisteners:"),
+        says: &[("1:20", "less than the minimum of 1", "How many threads")],
+    },
+    Case {
+        it: "a middleware that nobody defined, and one of two kinds",
+        instead: (
+            "    upstream: city",
+            "    upstream: city\n    middlewares: [cors]\nmiddlewares:\n  both: { response_headers: {}, cors: {} }",
+        ),
+        says: &[
+            ("10:19", "there is no middleware `cors`", "there is only `both`"),
+            ("12:33", "unknown key `cors`", "there is only `response_headers`"),
+        ],
+    },
+    Case {
+        it: "a kind of middleware that does not exist",
+        instead: ("routes:", "middlewares: { h: { response_header: {} } }\nroutes:"),
+        says: &[("7:21", "unknown key `response_header`", "did you mean `response_headers`?")],
+    },
+    Case {
+        it: "a middleware of no kind",
+        instead: ("routes:", "middlewares: { h: {} }\nroutes:"),
+        says: &[("7:16", "exactly one key must stand here", "choose one of `response_headers`")],
+    },
+    Case {
+        it: "a header that frames the body",
+        instead: (
+            "routes:",
+            "middlewares:\n  h: { response_headers: { set: { Content-Length: \"0\", \"a b\": c } } }\nroutes:",
+        ),
+        says: &[
+            ("8:35", "this header belongs to the body that it frames", "as the upstream sent it"),
+            ("8:56", "this is not a header's name", "letters"),
+        ],
+    },
+    Case {
+        it: "what is not YAML",
+        instead: ("    upstream: city", "    upstream: [city"),
+        says: &[("9:21", "this is not YAML", "brackets")],
+    },
+];
+
+#[test]
+fn a_good_file_can_be_used() {
+    let outcome = validate(GOOD);
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
+    assert_eq!(outcome.stdout, "gateway.yaml can be used\n");
+}
+
+#[test]
+fn the_files_of_this_repository_can_be_used() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway.yaml");
+    let outcome = run_with(path, &["-t"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn every_error_shows_its_place_and_its_remedy() {
+    for case in CASES {
+        let (what, by) = case.instead;
+        assert!(GOOD.contains(what), "{}", case.it);
+        let outcome = validate(&GOOD.replace(what, by));
+        let said = format!("{}:\n{}", case.it, outcome.stderr);
+        assert_eq!(outcome.code, Some(1), "{said}");
+        let mut rest = &*outcome.stderr;
+        for (place, message, remedy) in case.says {
+            let place = format!("gateway.yaml:{place}\n");
+            for part in [*message, &*place, *remedy] {
+                let at =
+                    rest.find(part).unwrap_or_else(|| panic!("`{part}` is not said, or too early: {said}"));
+                rest = &rest[at + part.len()..];
+            }
+        }
+        let problems = case.says.len();
+        assert!(rest.contains(&format!("{problems} problem")), "{problems} are expected: {said}");
+    }
+}
+
+#[test]
+fn validation_opens_no_port_and_a_start_says_which_port_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let yaml = GOOD.replace("127.0.0.1:6210", &taken.local_addr().expect("it is bound").to_string());
+    assert_eq!(validate(&yaml).code, Some(0));
+
+    let outcome = run(&yaml, &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for part in ["cannot listen here", "gateway.yaml:2:14", "another address or port"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let outcome = run_with("other.yaml", &[]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.starts_with("cannot read the configuration other.yaml: "), "{}", outcome.stderr);
+}

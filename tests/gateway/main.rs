@@ -1,0 +1,9 @@
+//! The gateway's integration suite: the real program before real upstreams. One file for each subject; what they
+//! stand on is in `tests/support`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod configuration;
+mod routing;
+mod upstreams;

@@ -1,0 +1,138 @@
+//! The program itself.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use super::{free_port, until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// A gateway that serves.
+pub struct Gateway {
+    process: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts it, and returns when its port is open. In the text, `$LISTEN` is the address that it gets.
+    pub fn start(yaml: &str) -> Gateway {
+        // Between choosing a port and opening it, somebody else may take it.
+        for _ in 0..5 {
+            if let Some(gateway) = Gateway::try_start(yaml) {
+                return gateway;
+            }
+        }
+        panic!("five ports in a row were taken");
+    }
+
+    fn try_start(yaml: &str) -> Option<Gateway> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let folder = TempDir::new().expect("a folder");
+        let config = write(folder.path(), &yaml.replace("$LISTEN", &address.to_string()));
+        let log = File::create(folder.path().join("log")).expect("a log");
+        let process = Command::new(PROGRAM)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let mut gateway = Gateway { process, address, folder };
+        let mut ended = None;
+        until("the gateway listens", || {
+            ended = gateway.process.try_wait().expect("it is our child");
+            ended.is_some() || TcpStream::connect(address).is_ok()
+        });
+        if ended.is_some() {
+            let log = gateway.log();
+            assert!(log.contains("cannot listen here"), "the gateway ended:\n{log}");
+            return None;
+        }
+        Some(gateway)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("there is a `kill`");
+        assert!(sent.success());
+        let mut ended = None;
+        until("the gateway ends", || {
+            ended = self.process.try_wait().expect("it is our child");
+            ended.is_some()
+        });
+        ended.expect("it has ended")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log\n{}", self.log());
+        }
+    }
+}
+
+/// How a run ended that serves nothing.
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program with this configuration as `gateway.yaml`, in its folder, until it ends.
+pub fn run(yaml: &str, arguments: &[&str]) -> Outcome {
+    let folder = TempDir::new().expect("a folder");
+    write(folder.path(), yaml);
+    start(folder.path(), "gateway.yaml", arguments)
+}
+
+/// Runs the program in an empty folder, with a configuration at this path.
+pub fn run_with(config: &str, arguments: &[&str]) -> Outcome {
+    let folder = TempDir::new().expect("a folder");
+    start(folder.path(), config, arguments)
+}
+
+fn start(folder: &Path, config: &str, arguments: &[&str]) -> Outcome {
+    let output = Command::new(PROGRAM)
+        .args(["--config", config])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// What `gateway --validate` says.
+pub fn validate(yaml: &str) -> Outcome {
+    run(yaml, &["--validate"])
+}
+
+fn write(folder: &Path, yaml: &str) -> PathBuf {
+    let path = folder.join("gateway.yaml");
+    std::fs::write(&path, yaml).expect("the file is written");
+    path
+}

@@ -1,0 +1,33 @@
+//! What the tests of the gateway stand on: the real program, real upstreams, and a client that sends what it is
+//! told to.
+//!
+//! Everything listens on loopback, on ports that the system gives, and ends when it is dropped. Nothing waits
+//! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
+
+mod client;
+mod gateway;
+mod origin;
+
+use std::time::{Duration, Instant};
+
+pub use client::get;
+pub use gateway::{Gateway, run, run_with, validate};
+pub use origin::Origin;
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again until it is so.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port of loopback on which nobody listens.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
