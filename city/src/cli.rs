@@ -72,9 +72,18 @@ enum Verb {
     /// Send steady requests, and count what comes back by status and by server
     #[command(name = "load")]
     Load(verbs::load::Args),
-    /// List the lessons
+    /// List the lessons, with what was verified last
     #[command(name = "list")]
     List(verbs::list::Args),
+    /// Show the next lesson that has not been verified, and how to read, run and verify it
+    #[command(name = "next")]
+    Next(verbs::next::Args),
+    /// Put an example back as the course has it; your version is kept
+    #[command(name = "reset")]
+    Reset(verbs::reset::Args),
+    /// Make the book of all lessons, and show it on loopback
+    #[command(name = "book")]
+    Book(verbs::book::Args),
     /// Set up what is missing, run a lesson in dev with its log in view, and show what to try
     #[command(name = "run")]
     Run(verbs::run::Args),
@@ -87,7 +96,7 @@ enum Verb {
     /// Check that every verification can fail, and that names, ports, files and indexes agree
     #[command(name = "dev-check")]
     DevCheck(verbs::dev_check::Args),
-    /// Bring the code in lessons, the index and the summary up to date with the examples
+    /// Bring code, indexes and the map of hooks in the texts up to date with the examples; check links
     #[command(name = "sync")]
     Sync(verbs::sync::Args),
     /// Measure how fast a City comes up, what it weighs, and what verify adds
@@ -158,6 +167,9 @@ impl Cli {
             Verb::Listening(args) => verbs::listening::run(args),
             Verb::Load(args) => verbs::load::run(args),
             Verb::List(args) => verbs::list::run(args),
+            Verb::Next(args) => verbs::next::run(args),
+            Verb::Reset(args) => verbs::reset::run(args),
+            Verb::Book(args) => verbs::book::run(args),
             Verb::Run(args) => verbs::run::run(args),
             Verb::Verify(args) => verbs::verify::run(args),
             Verb::Watch(args) => verbs::watch::run(args),
@@ -188,6 +200,7 @@ impl Verb {
                 | Verb::Service(_)
                 | Verb::StandIn(_)
                 | Verb::Forward(_)
+                | Verb::Book(_)
                 | Verb::Grpc(_)
                 | Verb::Load(_)
                 | Verb::Raw(_)

@@ -65,7 +65,7 @@ impl City {
         }
         let owned = options.lifetime == Lifetime::Owner;
         command.stdin(if owned { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
-        let log = paths::state()?.join(format!(".{}.log", options.name));
+        let log = super::record::log(&folder);
         let stderr = std::fs::File::create(&log).or_trouble(|| format!("cannot write {}", log.display()))?;
         let mut child =
             command.stderr(stderr).spawn().or_trouble(|| "cannot start the City's keeper".into())?;

@@ -81,8 +81,10 @@ impl Lock {
     ///
     /// What a dead City of that name left in its folder is removed.
     pub fn take(folder: &Path) -> Result<Lock> {
-        // Somebody who merely looks whether it is held holds it for an instant.
-        let deadline = Instant::now() + Duration::from_millis(100);
+        // Somebody who merely looks whether it is held holds it for an instant. And one that is not yet written
+        // down is coming up, or going, as after Ctrl-C in the midst of it: a moment later more is known.
+        let begun = Instant::now();
+        let patience = || Duration::from_millis(if folder.join("city.json").exists() { 100 } else { 10_000 });
         loop {
             fs::create_dir_all(folder).or_trouble(|| format!("cannot make {}", folder.display()))?;
             let path = folder.join("lock");
@@ -96,7 +98,7 @@ impl Lock {
                 }
             };
             let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-                if Instant::now() < deadline {
+                if begun.elapsed() < patience() {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
@@ -133,9 +135,17 @@ fn clear(folder: &Path) {
     }
 }
 
+/// Where the keeper of a City complains until it is up.
+pub fn log(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.log"))
+}
+
 /// Removes the folder of a City that is over. The lock goes last, so that a successor finds all or nothing.
 pub fn remove(folder: &Path) {
     clear(folder);
+    // Its owner reads and removes this, unless it was killed in the midst of bringing it up.
+    let _ = fs::remove_file(log(folder));
     let _ = fs::remove_file(folder.join("lock"));
     let _ = fs::remove_dir(folder);
 }

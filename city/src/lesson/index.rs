@@ -12,11 +12,17 @@ const BEGIN: &str = "<!-- lessons -->";
 /// The line below it.
 const END: &str = "<!-- /lessons -->";
 
-/// `lessons/SUMMARY.md`, as mdBook reads it.
-pub fn summary(lessons: &[Lesson], has_introduction: bool) -> String {
+/// The book's first page.
+const INTRODUCTION: &str = "README.md";
+/// The pages after the lessons.
+const LAST: [(&str, &str); 3] =
+    [("find.md", "Where do I find…"), ("hooks.md", "Which hook, which lesson"), ("glossary.md", "Glossary")];
+
+/// `lessons/SUMMARY.md`, as mdBook reads it. `is_there` is asked for each page that is no lesson.
+pub fn summary(lessons: &[Lesson], is_there: impl Fn(&str) -> bool) -> String {
     let mut text = String::from("# Summary\n");
-    if has_introduction {
-        text.push_str("\n[Introduction](README.md)\n");
+    if is_there(INTRODUCTION) {
+        let _ = write!(text, "\n[Introduction]({INTRODUCTION})\n");
     }
     let mut module = 0;
     for lesson in lessons {
@@ -27,7 +33,19 @@ pub fn summary(lessons: &[Lesson], has_introduction: bool) -> String {
         }
         let _ = writeln!(text, "- [{}]({}.md)", lesson.heading, lesson.name);
     }
+    let last: Vec<_> = LAST.iter().filter(|(file, _)| is_there(file)).collect();
+    if !last.is_empty() {
+        text.push_str("\n# To look things up\n\n");
+        for (file, title) in last {
+            let _ = writeln!(text, "- [{title}]({file})");
+        }
+    }
     text
+}
+
+/// Whether a page of the book that is no lesson is in its summary.
+pub fn is_known(file: &str) -> bool {
+    file == INTRODUCTION || file == "SUMMARY.md" || LAST.iter().any(|(last, _)| *last == file)
 }
 
 /// The README with a new index between its markers.
@@ -81,8 +99,14 @@ mod tests {
 
     #[test]
     fn the_summary_has_a_part_for_each_module() {
-        let expected = "# Summary\n\n[Introduction](README.md)\n\n# The server\n\n- [02 · A](02_a.md)\n\n# The proxy logic\n\n- [06 · B](06_b.md)\n";
-        assert_eq!(summary(&lessons(), true), expected);
+        let parts = "# The server\n\n- [02 · A](02_a.md)\n\n# The proxy logic\n\n- [06 · B](06_b.md)\n";
+        assert_eq!(summary(&lessons(), |_| false), format!("# Summary\n\n{parts}"));
+        let all = summary(&lessons(), |_| true);
+        assert!(
+            all.starts_with(&format!("# Summary\n\n[Introduction](README.md)\n\n{parts}\n# To look")),
+            "{all}"
+        );
+        assert!(all.ends_with("\n- [Glossary](glossary.md)\n"), "{all}");
     }
 
     #[test]

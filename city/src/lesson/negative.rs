@@ -98,7 +98,7 @@ mod tests {
         let typed = "client1$ curl \\\n  -s x".to_owned();
         let failure = Failure { line: 128, typed, problem, scene: Scene::default(), recorded: vec![] };
         let outcome = if passed { Outcome::Passed(vec![]) } else { Outcome::Failed(Box::new(failure)) };
-        Played { outcome: Ok(outcome), took: PATIENCE }
+        Played { outcome: Ok(outcome), took: PATIENCE, again: false }
     }
 
     #[test]

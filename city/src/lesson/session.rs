@@ -1,6 +1,8 @@
 //! Many lessons at once: built together, then played side by side, each in a City of its own.
 
-use std::io::IsTerminal;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::thread;
@@ -11,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::interrupt;
+use super::nap;
 use super::on_city::OnCity;
 use super::play::{Outcome, Rules, play};
 use super::pool::side_by_side;
@@ -53,6 +56,8 @@ pub struct Played {
     pub outcome: Result<Outcome>,
     /// From before its City was up until it was down.
     pub took: Duration,
+    /// Whether it was played again, because the machine was asleep before.
+    pub again: bool,
 }
 
 impl Played {
@@ -71,6 +76,7 @@ impl<'a> Session<'a> {
     /// Begins one. From here on Ctrl-C and SIGTERM end it in order.
     pub fn open(repository: &'a Path) -> Result<Session<'a>> {
         interrupt::watch()?;
+        nap::watch();
         adopt_orphans()?;
         // Before `conf/` is copied, for the keys are copied with it.
         crate::certs::ensure(repository)?;
@@ -82,10 +88,11 @@ impl<'a> Session<'a> {
         Ok(Session { docker: Some(city), ..Session::open(repository)? })
     }
 
-    /// Builds what these lessons need, in the environment in which cargo finds it built on a host.
-    pub fn build(&self, lessons: &[Lesson]) -> Result {
+    /// Builds what these lessons need, in the environment in which cargo finds it built on a host. Returns the
+    /// names of those that do not compile; if none of them does, that is a failure.
+    pub fn build(&self, lessons: &[Lesson]) -> Result<Vec<String>> {
         if lessons.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut command = match self.docker {
             Some(city) => {
@@ -100,7 +107,9 @@ impl<'a> Session<'a> {
                 command
             }
         };
-        command.stdin(Stdio::null());
+        // One that does not compile must not keep the others from being built.
+        command.args(["--keep-going", "--message-format", "json-render-diagnostics"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         for lesson in lessons {
             command.args(["--example", &lesson.name]);
             for bin in binaries(lesson) {
@@ -108,9 +117,11 @@ impl<'a> Session<'a> {
             }
         }
         let mut cargo = command.spawn().or_trouble(|| "cannot start cargo".into())?;
-        let built = loop {
+        let messages = cargo.stdout.take();
+        let built = thread::spawn(move || messages.map(built).unwrap_or_default());
+        let status = loop {
             if let Some(status) = cargo.try_wait().or_trouble(|| "cannot wait for cargo".into())? {
-                break status.success();
+                break status;
             }
             if interrupt::raised() {
                 // Gently, so that it can be handed on to a container.
@@ -120,11 +131,23 @@ impl<'a> Session<'a> {
             }
             thread::sleep(Duration::from_millis(20));
         };
-        if built {
-            return Ok(());
+        if status.success() {
+            return Ok(Vec::new());
         }
-        Err(Trouble::new("what the lessons need does not build")
-            .remedy("the compiler's message is above; mend that, and try again"))
+        // Ctrl-C reaches cargo as well, and perhaps before us.
+        if interrupt::raised() || status.signal().is_some() {
+            return Err(interrupt::trouble());
+        }
+        let built = built.join().unwrap_or_default();
+        let is_there = |lesson: &&Lesson| {
+            built.contains(&lesson.name) && binaries(lesson).iter().all(|bin| built.contains(bin))
+        };
+        let (there, broken): (Vec<_>, Vec<_>) = lessons.iter().partition(is_there);
+        if there.is_empty() || broken.is_empty() {
+            return Err(Trouble::new("what the lessons need does not build")
+                .remedy("the compiler's message is above; mend that, and try again"));
+        }
+        Ok(broken.into_iter().map(|lesson| lesson.name.clone()).collect())
     }
 
     /// Plays all tasks, `jobs` at a time. `done` is told each one as it ends, and what it returns is printed.
@@ -140,10 +163,10 @@ impl<'a> Session<'a> {
         let work = |task: &Task| {
             let begun = Instant::now();
             let bar = bar(&board, task);
-            let outcome = self.one(task, &bar);
+            let (outcome, again) = nap::excused(|| self.one(task, &bar), |outcome| has_failed(task, outcome));
             bar.finish_and_clear();
             board.remove(&bar);
-            Played { outcome, took: begun.elapsed() }
+            Played { outcome, took: begun.elapsed(), again }
         };
         side_by_side(tasks, jobs, work, |task, played| {
             let said = done(task, played);
@@ -221,6 +244,20 @@ impl OwnPlace {
     pub fn stage<'b>(&'b self, session: &'b Session) -> OnCity<'b> {
         OnCity { city: &self.city, repository: session.repository, shims: &self.shims }
     }
+}
+
+/// Whether it ended as it should not have, and a nap of the machine would excuse it. Against a stand-in it should.
+fn has_failed(task: &Task, outcome: &Result<Outcome>) -> bool {
+    task.stand_in.is_none() && !interrupt::raised() && matches!(outcome, Ok(Outcome::Failed(_)) | Err(_))
+}
+
+/// The names of the programs that cargo has built, or found to be current, from the messages it prints.
+fn built(messages: impl Read) -> BTreeSet<String> {
+    let messages = BufReader::new(messages).lines().map_while(std::result::Result::ok);
+    let artifacts = messages
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact" && message["executable"].is_string());
+    artifacts.filter_map(|message| message["target"]["name"].as_str().map(str::to_owned)).collect()
 }
 
 /// The root package's own programs that a lesson runs.

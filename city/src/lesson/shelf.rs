@@ -25,7 +25,7 @@ pub fn module(name: &str) -> (usize, &'static str) {
 }
 
 /// Whether a file's stem is that of a lesson or an example: two digits, an underscore, a name.
-fn is_numbered(stem: &str) -> bool {
+pub fn is_numbered(stem: &str) -> bool {
     let bytes = stem.as_bytes();
     bytes.len() > 3 && bytes[0].is_ascii_digit() && bytes[1].is_ascii_digit() && bytes[2] == b'_'
 }

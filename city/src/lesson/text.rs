@@ -21,6 +21,8 @@ pub struct Lesson {
     pub heading: String,
     /// The paragraph right under the title.
     pub about: String,
+    /// The first paragraph of its idea, in plain words.
+    pub idea: String,
     /// The hidden settings.
     pub header: Header,
     /// The headings of its sections, in order, each with its line.
@@ -84,6 +86,11 @@ impl Lesson {
         format!("examples/{}.rs", self.name)
     }
 
+    /// Whether the last section that was read is this one.
+    fn is_at(&self, section: &str) -> bool {
+        self.sections.last().is_some_and(|(title, _)| title == section)
+    }
+
     /// Reads the lesson of this name.
     pub fn read(repository: &Path, name: &str) -> Result<Lesson> {
         let file = format!("lessons/{name}.md");
@@ -99,6 +106,7 @@ impl Lesson {
             file: file.to_owned(),
             heading: String::new(),
             about: String::new(),
+            idea: String::new(),
             header: Header::default(),
             sections: Vec::new(),
             steps: Vec::new(),
@@ -118,6 +126,9 @@ impl Lesson {
                 Kind::Section => lesson.sections.push((block.text, block.line)),
                 Kind::Paragraph if !lesson.heading.is_empty() && lesson.about.is_empty() => {
                     lesson.about = block.text.split_whitespace().collect::<Vec<_>>().join(" ");
+                }
+                Kind::Paragraph if lesson.idea.is_empty() && lesson.is_at("The idea") => {
+                    lesson.idea = plain(&block.text);
                 }
                 Kind::Paragraph | Kind::Other => {}
                 Kind::Comment => marker = lesson.comment(&block.text, block.line)?,
@@ -184,6 +195,16 @@ impl Lesson {
 fn unmarked(file: &str, anchor: &str, line: usize) -> Trouble {
     Trouble::new(format!("{}: no ```rust block follows <!-- code: {anchor} -->", place(file, line)))
         .remedy("put an empty one right below it and run `cargo city sync`")
+}
+
+/// Markdown without its signs, in one line.
+fn plain(markdown: &str) -> String {
+    let words = Parser::new(markdown).filter_map(|event| match event {
+        Event::Text(text) | Event::Code(text) => Some(text.to_string()),
+        Event::SoftBreak | Event::HardBreak => Some(" ".to_owned()),
+        _ => None,
+    });
+    words.collect()
 }
 
 /// One block of the Markdown, at the top level or inside a list.
@@ -267,6 +288,10 @@ mod tests {
             lesson.about,
             "One address, many services: the proxy reads the path and picks who answers."
         );
+        assert!(
+            lesson.idea.starts_with("A company has one public name and thirty services behind it. /checkout")
+        );
+        assert!(!lesson.idea.contains('\n') && !lesson.idea.contains('`'), "{}", lesson.idea);
         let sections: Vec<_> = lesson.sections.iter().map(|(title, _)| title.as_str()).collect();
         assert_eq!(
             sections,

@@ -1,6 +1,5 @@
 //! `city list`: list the lessons, with what was verified last.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -39,18 +38,22 @@ pub fn run(_args: Args) -> Result<ExitCode> {
     }
     let passed = lessons.iter().filter(|lesson| progress.get(&lesson.name).is_some_and(|entry| entry.passed));
     println!("\n{} lessons, {} verified", lessons.len(), passed.count());
+    let last = lessons.iter().filter_map(|lesson| Some((lesson, progress.get(&lesson.name)?)));
+    if let Some((lesson, entry)) = last.max_by_key(|(_, entry)| entry.nth) {
+        println!("The last was {}: {}", lesson.heading, state(&repository, lesson, entry, SystemTime::now()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The last result, and whether it still speaks of what the files hold.
 fn state(repository: &Path, lesson: &Lesson, entry: &Entry, now: SystemTime) -> String {
     let result = if entry.passed { style("passed").green() } else { style("failed").red() };
-    let Ok(when) = humantime::parse_rfc3339(&entry.when) else { return result.to_string() };
-    let ago = age(now.duration_since(when).unwrap_or_default());
-    let written = |file: &str| fs::metadata(repository.join(file)).and_then(|about| about.modified()).ok();
-    let newer = |file: &str| written(file).is_some_and(|at| at > when + Duration::from_secs(1));
-    let changed = if newer(&lesson.file) || newer(&lesson.example()) { ", changed since" } else { "" };
-    format!("{result} {ago}{changed}")
+    let when = humantime::parse_rfc3339(&entry.when).ok();
+    // A clock that was set back since has nothing better to say.
+    let ago =
+        when.map_or(String::new(), |when| format!(" {}", age(now.duration_since(when).unwrap_or_default())));
+    let changed = if entry.is_of(repository, lesson) { "" } else { ", changed since" };
+    format!("{result}{ago}{changed}")
 }
 
 fn age(age: Duration) -> String {

@@ -2,6 +2,7 @@
 
 mod act;
 pub mod bench;
+pub mod book;
 pub mod break_host;
 pub mod certs;
 pub mod dev_check;
@@ -17,9 +18,11 @@ pub mod keeper;
 pub mod list;
 pub mod listening;
 pub mod load;
+pub mod next;
 pub mod pause;
 pub mod plug;
 pub mod raw;
+pub mod reset;
 pub mod run;
 pub mod run_example;
 pub mod service;

@@ -1,17 +1,18 @@
-//! `city sync`: bring the code in lessons, the index and the summary up to date with the examples.
+//! `city sync`: bring the code in lessons, the indexes, the summary and the map of hooks up to date with the
+//! examples, and see that links lead somewhere.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::lesson::text::Lesson;
-use crate::lesson::{anchors, index, shelf};
+use crate::lesson::{anchors, hooks, index, links, shelf};
 use crate::paths;
 use crate::trouble::{OrTrouble, Result};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Change nothing; name what is stale, and fail if anything is
+    /// Change nothing; name what is stale and which links are dead, and fail if anything is
     #[arg(long)]
     check: bool,
 }
@@ -30,9 +31,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     if args.check && !stale.is_empty() {
         println!("`cargo city sync` renews them");
-        return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
+    // After what is made is made, for it has links as well.
+    let dead = links::check(&repository)?;
+    for problem in &dead {
+        println!("{problem}");
+    }
+    let fine = dead.is_empty() && (stale.is_empty() || !args.check);
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A file that is not what the examples and the lessons make of it.
@@ -53,10 +59,9 @@ pub fn stale(repository: &Path) -> Result<Vec<Stale>> {
     for lesson in &lessons {
         stale.extend(stale_code(repository, lesson)?);
     }
-    let has_introduction = repository.join("lessons/README.md").exists();
-    stale.extend(generated(repository, "lessons/SUMMARY.md", |_| {
-        Ok(index::summary(&lessons, has_introduction))
-    })?);
+    stale.extend(generated(repository, hooks::PAGE, |_| hooks::page(repository, &lessons))?);
+    let is_there = |page: &str| repository.join("lessons").join(page).exists() || hooks::PAGE.ends_with(page);
+    stale.extend(generated(repository, "lessons/SUMMARY.md", |_| Ok(index::summary(&lessons, is_there)))?);
     stale.extend(generated(repository, "README.md", |old| index::readme(old, &lessons))?);
     Ok(stale)
 }
