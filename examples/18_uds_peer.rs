@@ -72,8 +72,8 @@ impl ServeHttp for Origin {
 // ANCHOR_END: origin
 
 // ANCHOR: claim
-/// Makes sure that `path` may be listened on. Pingora would remove whatever is there and bind, also a socket
-/// on which somebody is being served: he would listen on, and never be found again.
+/// Makes sure that `path` may be listened on. Pingora removes whatever file is there before it binds: a novel,
+/// or the socket of a server that is alive, which would listen on and never be found again.
 fn claim(path: &str) -> Result<(), String> {
     let kind = match fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),

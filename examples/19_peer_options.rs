@@ -65,22 +65,6 @@ fn advanced(ca: &Arc<CaType>) -> HttpPeer {
 }
 // ANCHOR_END: peers
 
-// ANCHOR: status
-/// The status for a failure. 504: the upstream was too slow. 502: it is broken. `None`: the client has left.
-fn status(e: &Error) -> Option<u16> {
-    match (e.esource(), e.etype()) {
-        (_, HTTPStatus(code)) => Some(*code),
-        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
-            Some(504)
-        }
-        (ErrorSource::Upstream, _) => Some(502),
-        (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed) => None,
-        (ErrorSource::Downstream, _) => Some(400),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(500),
-    }
-}
-// ANCHOR_END: status
-
 #[async_trait]
 impl ProxyHttp for PeerOptionsProxy {
     /// The name by which the chosen upstream is addressed.
@@ -111,14 +95,22 @@ impl ProxyHttp for PeerOptionsProxy {
     }
 
     // ANCHOR: fail_to_proxy
+    /// 504: the upstream was too slow. All other cases are what Pingora would do by itself.
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _: &mut &'static str) -> FailToProxy {
-        let code = status(e);
-        if let Some(code) = code
-            && let Err(e) = session.respond_error(code).await
+        let error_code = match (e.esource(), e.etype()) {
+            (_, HTTPStatus(code)) => *code,
+            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => 504,
+            (ErrorSource::Upstream, _) => 502,
+            (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed) => 0, // the client has left
+            (ErrorSource::Downstream, _) => 400,
+            (ErrorSource::Internal | ErrorSource::Unset, _) => 500,
+        };
+        if error_code > 0
+            && let Err(e) = session.respond_error(error_code).await
         {
             error!("the client could not be told: {e}");
         }
-        FailToProxy { error_code: code.unwrap_or(499), can_reuse_downstream: false }
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
     // ANCHOR_END: fail_to_proxy
 }
@@ -140,17 +132,12 @@ fn main() {
 
 /// The City's certificate authority. Pingora would trust the system's authorities, which do not know it.
 fn city_ca() -> Arc<CaType> {
-    let pem = fs::read(CA).unwrap_or_else(|error| {
-        eprintln!("cannot read {CA}: {error}; scripts/00-setup-certs.sh makes the City's keys");
+    let certificates = fs::read(CA).ok().and_then(|pem| X509::stack_from_pem(&pem).ok()).unwrap_or_default();
+    if certificates.is_empty() {
+        eprintln!("{CA} is missing or holds no certificate; scripts/00-setup-certs.sh makes the City's keys");
         exit(1)
-    });
-    match X509::stack_from_pem(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Arc::new(certificates.into_boxed_slice()),
-        _ => {
-            eprintln!("{CA} holds no certificate; scripts/00-setup-certs.sh makes the City's keys");
-            exit(1)
-        }
     }
+    Arc::new(certificates.into_boxed_slice())
 }
 
 /// A server configured by the file given with `-c`, or by Pingora's defaults with a shorter farewell: a

@@ -75,7 +75,7 @@ impl ProxyHttp for SniRouting {
         // Sent in the clear, before there is a certificate; then the certificate must be one for this name.
         let sni = site.sni.to_owned();
         let mut peer = HttpPeer::new(site.address, tls, sni);
-        // In place of the system's authorities, not beside them: for this peer the City's alone will do.
+        // In place of the system's authorities, not beside them: for this peer only the City's will do.
         peer.options.ca = Some(Arc::clone(&self.ca));
         Ok(Box::new(peer))
     }
@@ -106,22 +106,15 @@ fn main() {
     server.run_forever()
 }
 
-// ANCHOR: ca
-/// The City's certificate authority, or one line that says how to make it.
+/// The City's certificate authority. Pingora would trust the system's authorities, which do not know it.
 fn city_ca() -> Arc<CaType> {
-    let pem = fs::read(CA).unwrap_or_else(|error| {
-        eprintln!("cannot read {CA}: {error}; scripts/00-setup-certs.sh makes the City's keys");
+    let certificates = fs::read(CA).ok().and_then(|pem| X509::stack_from_pem(&pem).ok()).unwrap_or_default();
+    if certificates.is_empty() {
+        eprintln!("{CA} is missing or holds no certificate; scripts/00-setup-certs.sh makes the City's keys");
         exit(1)
-    });
-    match X509::stack_from_pem(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Arc::new(certificates.into_boxed_slice()),
-        _ => {
-            eprintln!("{CA} holds no certificate; scripts/00-setup-certs.sh makes the City's keys");
-            exit(1)
-        }
     }
+    Arc::new(certificates.into_boxed_slice())
 }
-// ANCHOR_END: ca
 
 /// A server configured by the file given with `-c`, or by Pingora's defaults with a shorter farewell: a
 /// second for what is under way, where Pingora would wait five minutes (lesson 03 tells why).

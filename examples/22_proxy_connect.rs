@@ -7,7 +7,7 @@
 //! Try   curl -i http://172.28.0.10:6166             from a client; the rest is in lessons/22_proxy_connect.md
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::process::exit;
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use env_logger::Env;
 use log::{error, info};
 use pingora::ErrorSource;
@@ -26,26 +25,18 @@ use pingora::prelude::*;
 use pingora::protocols::l4::{socket::SocketAddr, stream::Stream as L4Stream};
 use pingora::protocols::{Stream, tls::CaType};
 use pingora::proxy::FailToProxy;
-use pingora::server::ShutdownWatch;
-use pingora::server::configuration::ServerConf;
+use pingora::server::{ShutdownWatch, configuration::ServerConf};
 use pingora::services::listening::Service;
 use pingora::tls::x509::X509;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 const LISTEN: &str = "0.0.0.0:6166";
 const FORWARD_PROXY: &str = "127.0.0.1:3128";
 const BLUE: &str = "172.28.0.20:8080"; // no forward proxy at all; the text uses it as a bad one
 const CA: &str = "conf/keys/ca.crt";
 const NAME: &str = "advanced.pingora.local";
-
-/// How long a forward proxy may take to answer CONNECT, its own dialling included.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the forward proxy dials before it gives up: longer than its client waits, as it often is.
-const DIALLING: Duration = Duration::from_secs(5);
-/// The longest head that is read, of a request or of an answer.
-const LONGEST_HEAD: usize = 8 * 1024;
 
 // ANCHOR: connector
 /// Opens a connection to `target` by asking the forward proxy at the peer's address for it.
@@ -57,67 +48,41 @@ struct Tunnel {
 #[async_trait]
 impl L4Connect for Tunnel {
     async fn connect(&self, proxy: &SocketAddr) -> Result<L4Stream> {
-        // `connection_timeout` is for Pingora's own connector: this one must keep the time itself.
-        timeout(PATIENCE, self.open(proxy)).await.unwrap_or_else(|_| {
-            let late = format!("no answer to CONNECT {} from {proxy} after {PATIENCE:?}", self.target);
-            Error::e_explain(ConnectTimedout, late)
-        })
-    }
-}
-
-impl Tunnel {
-    async fn open(&self, proxy: &SocketAddr) -> Result<L4Stream> {
         let address = proxy.as_inet().or_err(ConnectError, "a forward proxy has a TCP address")?;
-        let mut stream = TcpStream::connect(address)
-            .await
-            .or_err_with(ConnectError, || format!("no connection to the forward proxy {proxy}"))?;
+        let connected = TcpStream::connect(address).await;
+        let mut stream = connected.or_err(ConnectError, "the forward proxy cannot be reached")?;
+        let question = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", self.target);
+        let asked = stream.write_all(question.as_bytes()).await;
+        asked.or_err(ConnectProxyFailure, "CONNECT could not be sent")?;
+        let answered = read_head(&mut stream).await;
+        let head = answered.or_err(ConnectProxyFailure, "the forward proxy did not answer with HTTP")?;
 
-        let target = self.target;
-        let question = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-        stream
-            .write_all(question.as_bytes())
-            .await
-            .or_err(ConnectProxyFailure, "CONNECT could not be sent")?;
-        let head = read_head(&mut stream)
-            .await
-            .or_err(ConnectProxyFailure, "the forward proxy did not answer CONNECT with HTTP")?;
-
-        // A Content-Length of a 2xx means nothing here: what follows is the far end (RFC 9110 section 9.3.6).
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut answer = httparse::Response::new(&mut headers);
-        match answer.parse(&head) {
-            Ok(_) if matches!(answer.code, Some(200..300)) => Ok(stream.into()),
-            Ok(_) => {
-                Error::e_explain(ConnectProxyFailure, format!("the forward proxy said: {}", line(&head)))
-            }
-            Err(_) => Error::e_explain(ConnectProxyFailure, format!("that is no HTTP: {}", line(&head))),
+        // A Content-Length of a 2xx means nothing here: what follows is the far end (RFC 9110 section 9.3.6).
+        if answer.parse(&head).is_ok() && matches!(answer.code, Some(200..300)) {
+            return Ok(stream.into());
         }
+        let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
+        Error::e_explain(ConnectProxyFailure, format!("the forward proxy said: {}", line.escape_debug()))
     }
 }
 
 /// Reads to the blank line, however the bytes are cut, and not one beyond it: they belong to the far end.
 /// Byte by byte is slow; it is done once for each connection.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut limited = stream.take(8 * 1024); // where a longer head ends in an error
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == LONGEST_HEAD {
-            return Err(io::Error::other("the head has no end"));
-        }
-        head.push(stream.read_u8().await?);
+        head.push(limited.read_u8().await?);
     }
     Ok(head)
 }
-
-/// The first line of a head, fit to be shown.
-fn line(head: &[u8]) -> String {
-    let text = String::from_utf8_lossy(head);
-    text.lines().next().unwrap_or_default().escape_debug().to_string()
-}
 // ANCHOR_END: connector
 
-/// The reverse proxy, with the authority that must have signed the far end's certificate.
 struct ProxyConnect {
-    ca: Arc<CaType>,
+    ca: Arc<CaType>, // who must have signed the far end's certificate
+    groups: RandomState,
 }
 
 #[async_trait]
@@ -140,10 +105,9 @@ impl ProxyHttp for ProxyConnect {
         peer.options.ca = Some(Arc::clone(&self.ca));
         peer.options.custom_l4 = Some(Arc::new(Tunnel { target }));
         // The pool does not know the target: without this, all targets behind one proxy would be one.
-        let mut hasher = DefaultHasher::new();
-        target.hash(&mut hasher);
-        peer.group_key = hasher.finish();
-        peer.options.connection_timeout = Some(Duration::from_secs(1)); // the TLS handshake, in the tunnel
+        peer.group_key = self.groups.hash_one(target);
+        // Pingora's own connector observes `connection_timeout`, ours does not. This one holds for everything.
+        peer.options.total_connection_timeout = Some(Duration::from_secs(1));
         Ok(Box::new(peer))
     }
     // ANCHOR_END: peer
@@ -160,7 +124,7 @@ impl ProxyHttp for ProxyConnect {
     // ANCHOR: fail_to_proxy
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut ()) -> FailToProxy {
         let error_code = match (e.esource(), e.etype()) {
-            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout) => 504,
+            (ErrorSource::Upstream, ConnectTimedout) => 504,
             (ErrorSource::Upstream, _) => 502,
             (ErrorSource::Downstream, _) => 400,
             (ErrorSource::Internal | ErrorSource::Unset, _) => 500,
@@ -170,7 +134,7 @@ impl ProxyHttp for ProxyConnect {
             (ConnectProxyFailure, Some(context)) => format!("{}\n", context.as_str()),
             _ => String::new(),
         };
-        if let Err(e) = session.respond_error_with_body(error_code, Bytes::from(said)).await {
+        if let Err(e) = session.respond_error_with_body(error_code, said.into()).await {
             error!("the client could not be told: {e}");
         }
         FailToProxy { error_code, can_reuse_downstream: false }
@@ -185,63 +149,59 @@ struct ForwardProxy;
 #[async_trait]
 impl ServerApp for ForwardProxy {
     async fn process_new(self: &Arc<Self>, mut client: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
-        let head = timeout(PATIENCE, read_head(&mut client)).await.ok()?.ok()?;
-        let answer = match timeout(DIALLING, dial(&head)).await.unwrap_or(Err("504 Gateway Timeout")) {
-            Ok(mut upstream) => {
-                // In pieces, since nothing obliges a proxy to send its answer in one.
-                for piece in b"HTTP/1.1 200 Connection established\r\nVia: 1.1 city\r\n\r\n".chunks(9) {
-                    client.write_all(piece).await.ok()?;
-                    client.flush().await.ok()?;
-                    tokio::task::yield_now().await;
-                }
-                let _ = copy_bidirectional(&mut client, &mut upstream).await; // however it ends, it is over
-                return None;
-            }
-            Err(refusal) => format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-        };
-        client.write_all(answer.as_bytes()).await.ok()?;
-        client.flush().await.ok()?;
+        if let Err(error) = tunnel(&mut client).await {
+            info!("Forward proxy: {error}");
+        }
         None
     }
 }
 
-/// Connects to what the head asks for, or says with which status it is refused.
-async fn dial(head: &[u8]) -> Result<TcpStream, &'static str> {
+async fn tunnel(client: &mut Stream) -> io::Result<()> {
+    let head = read_head(client).await?;
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
-    request.parse(head).map_err(|_| "400 Bad Request")?;
+    request.parse(&head).map_err(io::Error::other)?;
     let (Some("CONNECT"), Some(target)) = (request.method, request.path) else {
-        return Err("405 Method Not Allowed");
+        return Err(io::Error::other("that was not CONNECT"));
     };
-    // Whoever dials what a stranger asks for lends him its own place in the network, loopback included.
-    let in_city = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[..3] == [172, 28, 0]);
-    let mut addresses = lookup_host(target).await.map_err(|_| "502 Bad Gateway")?;
-    let address = addresses.find(|address| in_city(address.ip())).ok_or("403 Forbidden")?;
-    info!("CONNECT {target}");
-    TcpStream::connect(address).await.map_err(|_| "502 Bad Gateway")
+    // Whoever dials what a stranger asks for lends out its own place in the network, loopback included.
+    let in_city = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets().starts_with(&[172, 28, 0]));
+    let (far_end, status) = match lookup_host(target).await?.find(|address| in_city(address.ip())) {
+        Some(address) => (Some(TcpStream::connect(address).await?), "200 Connection established"),
+        None => (None, "403 Forbidden"),
+    };
+    info!("CONNECT {target}: {status}");
+    // Slowly and in pieces, since nothing obliges a proxy to send its answer in one.
+    for piece in format!("HTTP/1.1 {status}\r\nVia: 1.1 city\r\n\r\n").as_bytes().chunks(9) {
+        client.write_all(piece).await?;
+        client.flush().await?;
+        sleep(Duration::from_millis(20)).await;
+    }
+    if let Some(mut far_end) = far_end {
+        copy_bidirectional(client, &mut far_end).await?;
+    }
+    Ok(())
 }
 // ANCHOR_END: forward_proxy
 
-// ANCHOR: main
 fn main() {
     env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
 
     let mut server = new_server(Opt::parse_args());
-    let ca = city_ca();
+    let proxy = ProxyConnect { ca: city_ca(), groups: RandomState::new() };
     server.bootstrap();
 
     let mut forward_proxy = Service::new("Forward proxy".to_owned(), ForwardProxy);
     forward_proxy.add_tcp(FORWARD_PROXY);
     server.add_service(forward_proxy);
 
-    let mut proxy = http_proxy_service(&server.configuration, ProxyConnect { ca });
+    let mut proxy = http_proxy_service(&server.configuration, proxy);
     proxy.add_tcp(LISTEN);
     server.add_service(proxy);
 
     info!("Proxy CONNECT running on {LISTEN}, forward proxy on {FORWARD_PROXY}");
     server.run_forever()
 }
-// ANCHOR_END: main
 
 /// The City's certificate authority. Pingora would trust the system's authorities, which do not know it.
 fn city_ca() -> Arc<CaType> {

@@ -28,9 +28,13 @@ const HOST: &str = "city.pingora.local"; // the site that both serve, for the ch
 /// How long a check waits for a connection, and then for an answer.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// How long a server may take to accept a connection, and then to begin its answer, before another is asked.
-const CONNECT: Duration = Duration::from_millis(300);
-const READ: Duration = Duration::from_millis(300);
+/// How long a server may take to accept a connection, and then as long to begin its answer. The first has little
+/// time, since others can be asked. The next ones have more, since then it may not be the server that is slow.
+const FIRST: Duration = Duration::from_millis(300);
+const NEXT: Duration = Duration::from_secs(1);
+
+/// How often a request is tried in all.
+const TRIES: usize = 4;
 
 /// How many steps a selection may take in search of a server that will do.
 const STEPS: usize = 256;
@@ -42,23 +46,27 @@ struct HealthChecked {
 
 #[async_trait]
 impl ProxyHttp for HealthChecked {
-    /// The servers that this request has been to. Who has failed once is not asked again.
+    /// The servers that this request has been to.
     type CTX = Vec<SocketAddr>;
     fn new_ctx(&self) -> Self::CTX {
         Vec::new()
     }
 
-    /// The next server that is well, as far as the checks know, and that this request has not been to.
+    /// The next server that is well, as far as the checks know, and that this request has not been to. If it has
+    /// been to all of them, any that is well.
     async fn upstream_peer(&self, _session: &mut Session, tried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let server = self
             .upstreams
             .select_with(b"", STEPS, |server, healthy| healthy && !tried.contains(&server.addr))
+            .or_else(|| self.upstreams.select(b"", STEPS))
+            .filter(|_| tried.len() < TRIES)
             .or_err(HTTPStatus(503), "no healthy server is left")?;
+        let patience = if tried.is_empty() { FIRST } else { NEXT };
         tried.push(server.addr.clone());
 
         let mut peer = HttpPeer::new(server, false, String::new());
-        peer.options.connection_timeout = Some(CONNECT);
-        peer.options.read_timeout = Some(READ);
+        peer.options.connection_timeout = Some(patience);
+        peer.options.read_timeout = Some(patience);
         Ok(Box::new(peer))
     }
     // ANCHOR_END: proxy

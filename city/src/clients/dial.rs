@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::trouble::{OrTrouble, Result, Trouble};
+
+/// The City's authority, seen from the repository.
+pub const CA: &str = "conf/keys/ca.crt";
 
 /// A connection of either kind.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -22,7 +26,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 #[derive(Debug, Clone, clap::Args)]
 pub struct TlsArgs {
     /// The authority that must have signed the server's certificate
-    #[arg(long, value_name = "FILE", default_value = "conf/keys/ca.crt")]
+    #[arg(long, value_name = "FILE", default_value = CA)]
     pub ca: PathBuf,
     /// The name to ask for and to verify, in place of the address's own
     #[arg(long, value_name = "NAME")]
@@ -72,14 +76,7 @@ pub async fn tls(
     let name = ServerName::try_from(name.to_owned())
         .or_trouble(|| format!("'{name}' cannot be asked for by TLS"))?;
 
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(&args.ca)? {
-        roots.add(authority).or_trouble(|| format!("cannot use {}", args.ca.display()))?;
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .or_trouble(|| "cannot set up TLS".into())?
-        .with_root_certificates(roots);
+    let builder = trusting(&args.ca)?;
     let mut config = match (&args.cert, &args.key) {
         (Some(certificate), Some(key)) => {
             let secret =
@@ -99,6 +96,22 @@ pub async fn tls(
         .or_trouble(|| format!("no TLS with {address}"))?;
     let chosen = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
     Ok((stream, chosen))
+}
+
+/// A client that trusts this authority, and has no certificate of its own.
+pub fn config(ca: &Path) -> Result<ClientConfig> {
+    Ok(trusting(ca)?.with_no_client_auth())
+}
+
+fn trusting(ca: &Path) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(ca)? {
+        roots.add(authority).or_trouble(|| format!("cannot use {}", ca.display()))?;
+    }
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .or_trouble(|| "cannot set up TLS".into())?
+        .with_root_certificates(roots))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {

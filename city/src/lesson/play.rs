@@ -13,6 +13,10 @@ use crate::trouble::Result;
 /// How often a place is asked for its listeners.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A log that has not grown for so long has said all; and how long that is waited for.
+const QUIET: Duration = Duration::from_millis(100);
+const UNTIL_QUIET: Duration = Duration::from_secs(1);
+
 /// How a lesson is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -281,12 +285,26 @@ impl Player<'_> {
         if let Some(at) = self.example() {
             let running = &mut self.running[at];
             scene.example = running.process.status()?.map_or(Example::Running, Example::Ended);
-            scene.log = running.process.log();
+            scene.log = settled(&running.process);
             // A City that is going down has no listeners to tell of; the failure itself matters more.
             scene.listening = self.stage.listening(running.place).unwrap_or_default();
         }
         let recorded = std::mem::take(&mut self.recorded);
         Ok(Failure { line: step.line(), typed, problem, scene, recorded })
+    }
+}
+
+/// The log, when nothing more comes: what was said before an answer may come after it, for it goes through pipes.
+fn settled(process: &Background) -> String {
+    let begun = Instant::now();
+    let mut log = process.log();
+    loop {
+        std::thread::sleep(QUIET);
+        let now = process.log();
+        if now == log || begun.elapsed() >= UNTIL_QUIET {
+            return now;
+        }
+        log = now;
     }
 }
 

@@ -42,8 +42,12 @@ pub fn report(lesson: &Lesson, failure: &Failure, colours: bool) -> String {
     indent(&mut text, if tail.is_empty() { "nothing" } else { "" }, 4);
     indent(&mut text, &tail.join("\n"), 4);
 
-    if let Some(hint) = hint(failure) {
-        let _ = writeln!(text, "\n  {} {hint}", style("hint:").yellow().bold().force_styling(colours));
+    if let Some(hint) = hint(lesson, failure) {
+        let label = style("hint:").yellow().bold().force_styling(colours);
+        let _ = writeln!(text, "\n  {label} {}", hint.what);
+        for place in &hint.places {
+            let _ = writeln!(text, "        see {place}");
+        }
     }
     text
 }

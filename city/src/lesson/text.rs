@@ -31,6 +31,8 @@ pub struct Lesson {
     pub steps: Vec<Step>,
     /// The pieces of code that are copied from the example.
     pub pieces: Vec<Piece>,
+    /// The paragraphs of its sections, in order.
+    pub prose: Vec<Paragraph>,
 }
 
 /// One thing to do and compare.
@@ -55,6 +57,17 @@ impl Step {
             Step::Log { line, .. } => *line,
         }
     }
+}
+
+/// A paragraph of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paragraph {
+    /// The section's heading.
+    pub section: String,
+    /// The line of the file on which it begins, counted from 1.
+    pub line: usize,
+    /// What it says, on one line.
+    pub text: String,
 }
 
 /// A block of code after `<!-- code: anchor -->`.
@@ -111,6 +124,7 @@ impl Lesson {
             sections: Vec::new(),
             steps: Vec::new(),
             pieces: Vec::new(),
+            prose: Vec::new(),
         };
         let mut marker: Option<(String, usize)> = None;
         for block in blocks(markdown) {
@@ -124,13 +138,8 @@ impl Lesson {
             match block.kind {
                 Kind::Title => lesson.heading = block.text,
                 Kind::Section => lesson.sections.push((block.text, block.line)),
-                Kind::Paragraph if !lesson.heading.is_empty() && lesson.about.is_empty() => {
-                    lesson.about = block.text.split_whitespace().collect::<Vec<_>>().join(" ");
-                }
-                Kind::Paragraph if lesson.idea.is_empty() && lesson.is_at("The idea") => {
-                    lesson.idea = plain(&block.text);
-                }
-                Kind::Paragraph | Kind::Other => {}
+                Kind::Paragraph => lesson.paragraph(&block.text, block.line),
+                Kind::Other => {}
                 Kind::Comment => marker = lesson.comment(&block.text, block.line)?,
                 Kind::Fenced(language) => lesson.fenced(&language, &block.text, block.line, marked)?,
             }
@@ -140,6 +149,19 @@ impl Lesson {
         }
         lesson.check_logs()?;
         Ok(lesson)
+    }
+
+    /// The one right under the title says what the lesson is about, the first one of its idea what it is for.
+    fn paragraph(&mut self, text: &str, line: usize) {
+        if self.idea.is_empty() && self.is_at("The idea") {
+            self.idea = plain(text);
+        }
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((section, _)) = self.sections.last() {
+            self.prose.push(Paragraph { section: section.clone(), line, text });
+        } else if !self.heading.is_empty() && self.about.is_empty() {
+            self.about = text;
+        }
     }
 
     /// A hidden comment: settings are taken in, a marker is handed back, anything else is somebody's note.
@@ -328,6 +350,14 @@ mod tests {
             assert_eq!(between.trim_end(), piece.code.trim_end());
             assert_eq!(lines[piece.lines.end - 1], "```");
         }
+    }
+
+    #[test]
+    fn paragraphs_know_their_section_and_line() {
+        let lesson = model();
+        let first = lesson.prose.iter().find(|paragraph| paragraph.section == "The code").unwrap();
+        assert_eq!(first.text, "The table of routes is data. To add a service, add a line.");
+        assert_eq!(MODEL.lines().nth(first.line - 1).unwrap(), first.text);
     }
 
     #[test]
