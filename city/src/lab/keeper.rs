@@ -208,8 +208,17 @@ async fn run(options: UpOptions, folder: PathBuf) -> Result {
     for live in &keeper.hosts {
         keeper.start_services(live)?;
     }
-    for live in &keeper.hosts {
-        keeper.until_listening(live, Duration::from_secs(20)).await?;
+    let all_listen = async {
+        for live in &keeper.hosts {
+            keeper.until_listening(live, Duration::from_secs(20)).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        // An owner that left in the midst of it, as by Ctrl-C, is not told: nobody should find this City.
+        biased;
+        () = serve::owner_is_gone(), if keeper.options.lifetime == Lifetime::Owner => return Ok(()),
+        listening = all_listen => listening?,
     }
     let socket = serve::listen(&keeper.folder)?;
     keeper.record.write(&keeper.folder)?;

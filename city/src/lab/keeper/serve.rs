@@ -50,7 +50,7 @@ pub(super) async fn serve(keeper: Rc<Keeper>, socket: UnixListener) -> Result {
 }
 
 /// The owner holds the other end of our standard input for as long as it lives.
-async fn owner_is_gone() {
+pub(super) async fn owner_is_gone() {
     let lifeline = std::io::stdin().as_fd().try_clone_to_owned().ok();
     match lifeline.and_then(|fd| tokio::net::unix::pipe::Receiver::from_owned_fd(fd).ok()) {
         Some(mut lifeline) => drop(lifeline.read(&mut [0]).await),
