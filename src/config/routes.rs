@@ -1,8 +1,10 @@
 //! `routes`: which requests go where.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::diagnostic::instead;
+use super::server::{ServerSettings, limit};
 use super::{At, Name, all, raw};
 use crate::route::path;
 
@@ -15,6 +17,8 @@ pub struct Route {
     pub matches: Match,
     /// The upstream that gets them. It exists.
     pub upstream: Name,
+    /// How long a request may take as a whole. `None`: as long as it likes.
+    pub timeout: Option<Duration>,
     /// The policies that apply, in this order. They exist.
     pub middlewares: Vec<Name>,
 }
@@ -35,7 +39,7 @@ pub enum PathRule {
     Prefix(String),
 }
 
-pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
+pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -> Option<Vec<Route>> {
     let mut names = HashMap::new();
     let mut matches = HashMap::new();
     all(file.routes.iter().enumerate().map(|(index, raw)| {
@@ -63,6 +67,7 @@ pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
             name: Name::from(&*raw.name),
             matches: Match { path: rule? },
             upstream: upstream?,
+            timeout: raw.timeout_secs.map_or(server.upstream_timeout, limit),
             middlewares: middlewares?,
         })
     }))

@@ -16,6 +16,7 @@ mod tree;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::http::RequestHeader;
 
@@ -36,6 +37,8 @@ pub struct Route {
     pub name: Name,
     /// Who answers them.
     pub upstream: Arc<Upstream>,
+    /// How long a request may take as a whole.
+    pub timeout: Option<Duration>,
     /// The policies that apply.
     pub chain: Chain,
 }

@@ -10,9 +10,9 @@ mod origin;
 
 use std::time::{Duration, Instant};
 
-pub use client::get;
+pub use client::{exchange, get};
 pub use gateway::{Gateway, run, run_with, validate};
-pub use origin::Origin;
+pub use origin::{Origin, Reply};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

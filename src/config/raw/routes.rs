@@ -13,6 +13,10 @@ pub struct Route {
     pub matches: Match,
     /// Name of the upstream that gets them.
     pub upstream: String,
+    /// How long a request may take as a whole, in seconds, however many servers are tried. What
+    /// `server.upstream_timeout_secs` says unless set; 0 for no limit (lesson 19).
+    #[schemars(range(min = 0, max = 86400))]
+    pub timeout_secs: Option<f64>,
     /// Names of the policies that apply, in the order in which they do.
     #[serde(default)]
     pub middlewares: Vec<String>,
