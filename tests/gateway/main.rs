@@ -7,3 +7,4 @@ mod support;
 mod configuration;
 mod routing;
 mod upstreams;
+mod upstreams_health;

@@ -6,12 +6,14 @@
 
 mod client;
 mod gateway;
+mod grpc;
 mod origin;
 
 use std::time::{Duration, Instant};
 
 pub use client::{exchange, get};
 pub use gateway::{Gateway, run, run_with, validate};
+pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};
 
 /// How long anything may take on a busy machine.
