@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, Name};
 use crate::middleware::Chain;
 use crate::route::{Route, Router};
-use crate::upstream::Upstream;
+use crate::upstream::{Retry, Upstream};
 
 /// Routes, and the upstreams behind them.
 pub struct State {
@@ -37,6 +37,7 @@ impl State {
                     // Validation has seen to it that both names exist.
                     upstream: upstreams[&route.upstream].clone(),
                     timeout: route.timeout,
+                    retry: Retry::new(route.retry.clone()),
                     chain: Chain::new(policies),
                 };
                 (route.matches.path.clone(), Arc::new(compiled))

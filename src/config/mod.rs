@@ -41,12 +41,13 @@ pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
 pub use listeners::Listener;
 pub use middlewares::Named;
-pub use routes::{Match, PathRule, Route};
+pub use routes::{Match, PathRule, Retry, Route};
 pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
 pub use upstreams::{
-    Balance, CheckKind, HealthCheck, HttpCheck, Thresholds, Timeouts, Upstream, UpstreamServer,
+    Balance, CheckKind, CircuitBreaker, HealthCheck, HttpCheck, Thresholds, Timeouts, Upstream,
+    UpstreamServer,
 };
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.

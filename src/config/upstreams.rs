@@ -17,8 +17,19 @@ pub struct Upstream {
     pub balance: Balance,
     /// How to find out whether they are well.
     pub health_check: Option<HealthCheck>,
+    /// When to leave one of them alone.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// How long they may take.
     pub timeouts: Timeouts,
+}
+
+/// When to leave a server alone that fails requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// After so many errors in a row; at least 1.
+    pub consecutive_errors: u32,
+    /// For so long.
+    pub open_for: Duration,
 }
 
 /// How to find out whether a server is well.
@@ -105,8 +116,13 @@ pub(super) fn validate(
         let timeouts = timeouts(&upstream.timeouts, server);
         let check = upstream.health_check.as_ref();
         let health_check = optional(check.map(|check| health_check(check, &at.key("health_check"))));
-        let upstream =
-            Upstream { servers: servers?, balance: upstream.balance, health_check: health_check?, timeouts };
+        let upstream = Upstream {
+            servers: servers?,
+            balance: upstream.balance,
+            health_check: health_check?,
+            circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
+            timeouts,
+        };
         Some((Name::from(&**name), upstream))
     }))
 }
@@ -116,6 +132,13 @@ fn optional<T>(validated: Option<Option<T>>) -> Option<Option<T>> {
     match validated {
         None => Some(None),
         Some(validated) => validated.map(Some),
+    }
+}
+
+fn circuit_breaker(raw: &raw::CircuitBreaker) -> CircuitBreaker {
+    CircuitBreaker {
+        consecutive_errors: raw.consecutive_errors.unwrap_or(5),
+        open_for: raw.open_for.map_or(Duration::from_secs(10), |raw::Duration(time)| time),
     }
 }
 

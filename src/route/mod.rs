@@ -22,7 +22,7 @@ use pingora::http::RequestHeader;
 
 use crate::config::{Name, PathRule};
 use crate::middleware::Chain;
-use crate::upstream::Upstream;
+use crate::upstream::{Retry, Upstream};
 use path::BadPath;
 use tree::Tree;
 
@@ -39,6 +39,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// How long a request may take as a whole.
     pub timeout: Option<Duration>,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// The policies that apply.
     pub chain: Chain,
 }

@@ -1,7 +1,7 @@
 //! Upstreams: groups of servers, and who of them gets the next request.
 //!
-//! **Owns** the servers and what is known of them (in flight, health, and to come: breaker),
-//! balancing, discovery, and the peer: everything that Pingora must know to connect.
+//! **Owns** the servers and what is known of them (in flight, health, breaker),
+//! balancing, retries, discovery, and the peer: everything that Pingora must know to connect.
 //!
 //! **Offers** [`Upstream::pick`], which returns a server that counts as busy for as long as the returned
 //! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries; [`Watch`], the
@@ -12,15 +12,17 @@
 //! Lessons 16 to 34 are about what happens here.
 
 mod balance;
+mod breaker;
 mod check;
 mod health;
+mod retry;
 mod schedule;
 mod server;
 mod tries;
 mod watch;
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -30,7 +32,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{self, Name};
 use balance::Tier;
+use breaker::Change;
 use check::Checker;
+pub use retry::{Failure, Replay, Retry};
 pub use server::{InFlight, Server};
 pub use tries::{TimeIsOver, Tries};
 pub use watch::Watch;
@@ -48,7 +52,11 @@ pub struct Upstream {
     ready: ArcSwap<[Tier; 2]>,
     /// How many choices there have been.
     turns: AtomicUsize,
+    /// When the first of the breakers that are open lets a request through; [`NEVER`] if none is.
+    probe_due: AtomicU64,
 }
+
+const NEVER: u64 = u64::MAX;
 
 /// What the choice of a server may depend on.
 pub struct Selection<'a> {
@@ -66,14 +74,26 @@ impl Upstream {
         let servers: Vec<_> =
             config.servers.iter().map(|server| Arc::new(Server::new(server, &config))).collect();
         let ready = ArcSwap::from_pointee(tiers(&servers, &config));
-        Upstream { name, config, servers: Mutex::new(servers), ready, turns: AtomicUsize::new(0) }
+        Upstream {
+            name,
+            config,
+            servers: Mutex::new(servers),
+            ready,
+            turns: AtomicUsize::new(0),
+            probe_due: AtomicU64::new(NEVER),
+        }
     }
 
     /// The server that gets this request. `None` if no server is left that could.
-    pub fn pick(&self, selection: &Selection<'_>) -> Option<InFlight> {
+    pub fn pick(self: &Arc<Self>, selection: &Selection<'_>) -> Option<InFlight> {
+        if self.probe_due.load(Ordering::Relaxed) != NEVER
+            && let Some(server) = self.probe(selection)
+        {
+            return Some(InFlight::new(server, self, true));
+        }
         let ready = self.ready.load();
         let server = ready.iter().find_map(|tier| tier.pick(&self.turns, selection))?;
-        Some(InFlight::new(server.clone()))
+        Some(InFlight::new(server.clone(), self, false))
     }
 
     /// Whether somebody is left who has not been asked.
@@ -87,6 +107,54 @@ impl Upstream {
     /// All of its servers, well or not.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A server whose breaker is open, and lets this request through to find out.
+    fn probe(&self, selection: &Selection<'_>) -> Option<Arc<Server>> {
+        let now = breaker::now();
+        if self.probe_due.load(Ordering::Relaxed) > now {
+            return None;
+        }
+        // From here on, whoever opens a breaker sets it again.
+        self.probe_due.store(NEVER, Ordering::Relaxed);
+        let alone = self.ready.load()[0].servers().is_empty();
+        let mut found = None;
+        for server in self.servers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let Some(breaker) = &server.breaker else { continue };
+            // A backup has its turn when nobody else can be asked.
+            let may = found.is_none()
+                && server.health.is_well()
+                && server.can_take(selection.tried)
+                && (alone || !server.backup);
+            if may && breaker.probe(now) {
+                found = Some(server.clone());
+            } else if let Some(due) = breaker.due() {
+                self.probe_due.fetch_min(due, Ordering::Relaxed);
+            }
+        }
+        found
+    }
+
+    /// How a request has ended that a server with a breaker had: `None` if nobody knows.
+    fn learn(&self, server: &Server, well: Option<bool>, probe: bool) {
+        let Some(breaker) = &server.breaker else { return };
+        let now = breaker::now();
+        let Some(well) = well else {
+            if probe {
+                breaker.abandon(now);
+                self.probe_due.fetch_min(now, Ordering::Relaxed);
+            }
+            return;
+        };
+        match breaker.record(well, probe, now) {
+            None => return,
+            Some(Change::Closed) => log::info!("upstream {}: {} works again", self.name, server.address),
+            Some(Change::Opened(until)) => {
+                self.probe_due.fetch_min(until, Ordering::Relaxed);
+                log::warn!("upstream {}: {} fails too often, and gets a rest", self.name, server.address);
+            }
+        }
+        self.refresh();
     }
 
     /// Something has changed about who can be asked.

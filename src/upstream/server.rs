@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
+use super::Upstream;
+use super::breaker::Breaker;
 use super::health::Health;
 use crate::config;
 
@@ -21,6 +23,8 @@ pub struct Server {
     in_flight: AtomicUsize,
     /// What checks have found out.
     pub(super) health: Health,
+    /// What requests have found out, where that counts.
+    pub(super) breaker: Option<Breaker>,
 }
 
 impl Server {
@@ -41,6 +45,7 @@ impl Server {
             peer,
             in_flight: AtomicUsize::new(0),
             health: Health::new(),
+            breaker: group.circuit_breaker.as_ref().map(Breaker::new),
         }
     }
 
@@ -51,7 +56,7 @@ impl Server {
 
     /// Whether requests may be sent to it.
     pub(super) fn is_ready(&self) -> bool {
-        self.health.is_well()
+        self.health.is_well() && self.breaker.as_ref().is_none_or(Breaker::is_closed)
     }
 
     /// How many requests it is working on, for us.
@@ -66,22 +71,38 @@ impl Server {
 }
 
 /// A server at work on a request, counted until this is dropped.
-pub struct InFlight(Arc<Server>);
+pub struct InFlight {
+    server: Arc<Server>,
+    /// Whether the verdict on the server depends on this request.
+    probe: bool,
+    /// How it has gone so far.
+    well: Option<bool>,
+    /// Who wants to know; only where there is a breaker.
+    upstream: Option<Arc<Upstream>>,
+}
 
 impl InFlight {
-    pub(super) fn new(server: Arc<Server>) -> InFlight {
+    pub(super) fn new(server: Arc<Server>, upstream: &Arc<Upstream>, probe: bool) -> InFlight {
         server.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(server)
+        let upstream = server.breaker.as_ref().map(|_| upstream.clone());
+        InFlight { server, probe, well: None, upstream }
     }
 
     /// Which server.
     pub fn server(&self) -> &Arc<Server> {
-        &self.0
+        &self.server
     }
 
     /// For Pingora: where and how to connect, and to wait for no longer than is left of the request's time.
-    pub fn peer(&self, left: Option<Duration>) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.0.peer.clone());
+    /// A fresh one is not taken from the connections that are kept, and not kept either.
+    pub fn peer(&self, left: Option<Duration>, fresh: bool) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.server.peer.clone());
+        if fresh {
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            // A group of its own, in which nothing is kept.
+            peer.group_key = peer.group_key.wrapping_add(1 + NEXT.fetch_add(1, Ordering::Relaxed));
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
         if let Some(left) = left {
             let options = &mut peer.options;
             for timeout in [
@@ -95,11 +116,33 @@ impl InFlight {
         }
         peer
     }
+
+    /// The server has answered with this status.
+    pub fn answered(&mut self, status: u16) {
+        self.well = Some(status < 500);
+        // What a probe has found out is worth knowing before the end of a long answer.
+        if self.probe {
+            self.tell();
+        }
+    }
+
+    /// It has failed the request.
+    pub fn failed(&mut self) {
+        self.well = Some(false);
+    }
+
+    fn tell(&mut self) {
+        if let Some(upstream) = &self.upstream {
+            upstream.learn(&self.server, self.well, self.probe);
+            self.probe = false;
+        }
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.server.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.tell();
     }
 }
 
@@ -124,9 +167,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_request_counts_until_its_guard_is_dropped() {
+        let upstream = Arc::new(Upstream::new("u".into(), group("{ servers: [{ address: 127.0.0.1:1 }] }")));
         let server = Arc::new(server([127, 0, 0, 1], 1));
-        let first = InFlight::new(server.clone());
-        let second = InFlight::new(server.clone());
+        let first = InFlight::new(server.clone(), &upstream, false);
+        let second = InFlight::new(server.clone(), &upstream, false);
         assert_eq!(server.in_flight(), 2);
         drop(first);
         assert_eq!(server.in_flight(), 1);
@@ -136,12 +180,24 @@ pub(super) mod tests {
 
     #[test]
     fn no_step_may_take_longer_than_what_is_left_of_the_request() {
-        let server = InFlight::new(Arc::new(server([127, 0, 0, 1], 1)));
-        let all = server.peer(None).options;
+        let upstream = Arc::new(Upstream::new("u".into(), group("{ servers: [{ address: 127.0.0.1:1 }] }")));
+        let server = InFlight::new(Arc::new(server([127, 0, 0, 1], 1)), &upstream, false);
+        let all = server.peer(None, false).options;
         assert_eq!(all.read_timeout, Some(Duration::from_secs(60)));
         assert_eq!(all.connection_timeout, Some(Duration::from_secs(3)));
-        let capped = server.peer(Some(Duration::from_secs(5))).options;
+        let capped = server.peer(Some(Duration::from_secs(5)), false).options;
         assert_eq!(capped.read_timeout, Some(Duration::from_secs(5)));
         assert_eq!(capped.connection_timeout, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_fresh_connection_is_nobody_elses() {
+        use pingora::upstreams::peer::Peer;
+        let upstream = Arc::new(Upstream::new("u".into(), group("{ servers: [{ address: 127.0.0.1:1 }] }")));
+        let server = InFlight::new(Arc::new(server([127, 0, 0, 1], 1)), &upstream, false);
+        let kept = server.peer(None, false).reuse_hash();
+        assert_eq!(server.peer(None, false).reuse_hash(), kept);
+        let fresh = server.peer(None, true).reuse_hash();
+        assert!(fresh != kept && fresh != server.peer(None, true).reuse_hash());
     }
 }

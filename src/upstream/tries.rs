@@ -9,6 +9,12 @@ use super::Server;
 #[derive(Default)]
 pub struct Tries {
     deadline: Option<Instant>,
+    /// How many times it has been sent to somebody.
+    count: u32,
+    /// The next try must be over a connection that is made for it.
+    fresh: bool,
+    /// It has been decided that an answer is not passed on, and the request is sent again.
+    again: bool,
     /// Servers that have failed it.
     failed: Vec<Arc<Server>>,
 }
@@ -36,6 +42,43 @@ impl Tries {
         }
     }
 
+    /// A try begins. Returns its number, from 1.
+    pub fn begin(&mut self) -> u32 {
+        self.count += 1;
+        self.count
+    }
+
+    /// How many have begun.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The connection that was kept had been closed by the server, which has seen nothing of the request: it is
+    /// no failure, and no try. Once for each request: after that, it is something else.
+    pub fn demand_fresh(&mut self) -> bool {
+        let first = !self.fresh;
+        if first {
+            self.fresh = true;
+            self.count -= 1;
+        }
+        first
+    }
+
+    /// Whether the connection must be made for this try.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// An answer is not passed on.
+    pub fn set_again(&mut self) {
+        self.again = true;
+    }
+
+    /// Whether the error that is on its way stands for such an answer.
+    pub fn take_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+
     /// Servers that have failed it.
     pub fn failed(&self) -> &[Arc<Server>] {
         &self.failed
@@ -44,6 +87,11 @@ impl Tries {
     /// This one has, too.
     pub fn add_failed(&mut self, server: Arc<Server>) {
         self.failed.push(server);
+    }
+
+    /// All may be asked once more.
+    pub fn forget_failed(&mut self) {
+        self.failed.clear();
     }
 }
 

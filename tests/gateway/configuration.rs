@@ -165,6 +165,30 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "reasons for a retry that are none, and a budget that is no percentage",
+        instead: (
+            "    upstream: city",
+            "    upstream: city\n    retry: { on: [conect, 200], attempts: 0, budget: 120% }",
+        ),
+        says: &[
+            ("10:19", "none of the words that can stand here", "did you mean `connect`?"),
+            ("10:27", "less than the minimum of 400", "A status from 400"),
+            ("10:43", "less than the minimum of 1", "How many times it is sent"),
+            ("10:54", "does not match", "How many requests may be sent again"),
+        ],
+    },
+    Case {
+        it: "a breaker that opens at nothing",
+        instead: (
+            "    servers:",
+            "    circuit_breaker: { consecutive_errors: 0, open_for: 10 }\n    servers:",
+        ),
+        says: &[
+            ("5:44", "less than the minimum of 1", "How many errors in a row"),
+            ("5:57", "text is wanted here", "For how long the server gets no request"),
+        ],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

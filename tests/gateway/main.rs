@@ -8,3 +8,4 @@ mod configuration;
 mod routing;
 mod upstreams;
 mod upstreams_health;
+mod upstreams_retry;

@@ -22,10 +22,10 @@ use serde::Deserialize;
 pub use duration::Duration;
 pub use listeners::Listener;
 pub use middlewares::Middleware;
-pub use routes::{Match, Route};
+pub use routes::{Match, Retry, RetryOn, Route};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
-    Balance, GrpcCheck, HealthCheck, HttpCheck, TcpCheck, Timeouts, Upstream, UpstreamServer,
+    Balance, CircuitBreaker, GrpcCheck, HealthCheck, HttpCheck, TcpCheck, Timeouts, Upstream, UpstreamServer,
 };
 
 /// A file for `gateway --config`.

@@ -15,6 +15,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// How to find out whether servers are well. They are not asked unless set.
     pub health_check: Option<HealthCheck>,
+    /// When to leave a server alone that fails requests. Never unless set.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// How long these servers may take.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -99,6 +101,18 @@ pub struct GrpcCheck {
     /// Name of the service that is asked for. The server as a whole unless set (lesson 32).
     #[serde(default)]
     pub service: String,
+}
+
+/// When to leave a server alone. What counts is what happens to requests: no connection, no answer, or one with a
+/// status from 500 on. After the rest, one request is let through, and on its outcome the others depend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// How many errors in a row it takes. 5 unless set (lesson 33).
+    #[schemars(range(min = 1, max = 100_000))]
+    pub consecutive_errors: Option<u32>,
+    /// For how long the server gets no request. `10s` unless set (lesson 33).
+    pub open_for: Option<Duration>,
 }
 
 /// How a server is chosen.
