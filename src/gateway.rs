@@ -84,6 +84,19 @@ fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> 
     Ok(())
 }
 
+/// The client learns which server it is to come back to. Here, where answers from a cache have no server.
+fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let (Some(route), Some(server)) = (&ctx.route, &ctx.server) else { return Ok(()) };
+    if !route.upstream.is_sticky() || response.status.is_informational() {
+        return Ok(());
+    }
+    let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    if let Some(cookie) = route.upstream.cookie_for(server.server(), session.req_header(), secure) {
+        response.append_header(http::header::SET_COOKIE, cookie)?;
+    }
+    Ok(())
+}
+
 /// Whether this request is sent again after an error with a connection.
 fn try_again(session: &Session, error: &Error, ctx: &mut Ctx, reused: bool) -> bool {
     if ctx.tries.take_again() {
@@ -189,6 +202,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        stick(session, response, ctx)?;
         match ctx.route_using(Phases::RESPONSE) {
             Some(route) => route.chain.response_filter(session, response, ctx),
             None => Ok(()),

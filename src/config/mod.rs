@@ -46,8 +46,8 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
 pub use upstreams::{
-    Balance, CheckKind, CircuitBreaker, HealthCheck, HttpCheck, Thresholds, Timeouts, Upstream,
-    UpstreamServer,
+    Balance, CheckKind, CircuitBreaker, HashKey, HealthCheck, HttpCheck, Sticky, Thresholds, Timeouts,
+    Upstream, UpstreamServer,
 };
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.

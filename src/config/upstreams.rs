@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use super::raw::Balance;
-use super::{At, Name, ServerSettings, all, raw};
+use http::HeaderName;
+
+use super::{At, Name, Secret, ServerSettings, all, raw};
 
 /// A group of servers that do the same work. Two that are equal can share connections and counters, so a
 /// reload keeps those of an upstream that did not change.
@@ -81,6 +82,54 @@ pub struct HttpCheck {
     pub expect_body: Option<String>,
 }
 
+/// How a server is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in its turn.
+    RoundRobin,
+    /// By chance.
+    Random,
+    /// The one with the fewest requests under way.
+    LeastConnections,
+    /// Of two by chance, the one with fewer requests under way.
+    P2c,
+    /// The same key, the same server.
+    Consistent(HashKey),
+    /// The same client, the same server.
+    Sticky(Sticky),
+}
+
+/// What of a request decides about its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// Its path, without the query.
+    Path,
+    /// This header.
+    Header(HeaderName),
+    /// This cookie.
+    Cookie(String),
+    /// The client's address.
+    ClientIp,
+}
+
+/// A cookie by which a client comes back to its server.
+#[derive(Clone, Debug)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: String,
+    /// What it is made from. `None`: a key that lasts as long as the process.
+    pub key: Option<Secret>,
+}
+
+impl PartialEq for Sticky {
+    fn eq(&self, other: &Sticky) -> bool {
+        let keys = [self, other].map(|sticky| sticky.key.as_ref().map(Secret::expose));
+        self.cookie == other.cookie && keys[0] == keys[1]
+    }
+}
+
+impl Eq for Sticky {}
+
 /// One server of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
@@ -113,12 +162,13 @@ pub(super) fn validate(
     all(raw.iter().map(|(name, upstream)| {
         let at = at.key(name);
         let servers = servers(&upstream.servers, &at.key("servers"));
+        let balance = balance(&upstream.balance, &at.key("balance"));
         let timeouts = timeouts(&upstream.timeouts, server);
         let check = upstream.health_check.as_ref();
         let health_check = optional(check.map(|check| health_check(check, &at.key("health_check"))));
         let upstream = Upstream {
             servers: servers?,
-            balance: upstream.balance,
+            balance: balance?,
             health_check: health_check?,
             circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
             timeouts,
@@ -133,6 +183,57 @@ fn optional<T>(validated: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(validated) => validated.map(Some),
     }
+}
+
+fn balance(raw: &raw::Balance, at: &At<'_>) -> Option<Balance> {
+    Some(match raw {
+        raw::Balance::RoundRobin => Balance::RoundRobin,
+        raw::Balance::Random => Balance::Random,
+        raw::Balance::LeastConnections => Balance::LeastConnections,
+        raw::Balance::P2c => Balance::P2c,
+        raw::Balance::Consistent(raw) => Balance::Consistent(hash_key(raw, &at.key("consistent"))?),
+        raw::Balance::Sticky(raw) => {
+            let cookie = cookie_name(&raw.cookie, &at.key("sticky").key("cookie"))?;
+            Balance::Sticky(Sticky { cookie, key: raw.key.clone() })
+        }
+    })
+}
+
+fn hash_key(raw: &raw::Consistent, at: &At<'_>) -> Option<HashKey> {
+    let name_at = at.key("name");
+    match (raw.by, &raw.name) {
+        (raw::By::Path, None) => Some(HashKey::Path),
+        (raw::By::ClientIp, None) => Some(HashKey::ClientIp),
+        (raw::By::Path | raw::By::ClientIp, Some(_)) => {
+            name_at.error_at_key(
+                "there is only one of these, which has no name",
+                "remove `name`, or choose by `header` or `cookie`",
+            );
+            None
+        }
+        (raw::By::Header, Some(name)) => match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => Some(HashKey::Header(name)),
+            Err(_) => {
+                name_at.error("this is not a header's name", "use letters, digits and `-`");
+                None
+            }
+        },
+        (raw::By::Cookie, Some(name)) => Some(HashKey::Cookie(cookie_name(name, &name_at)?)),
+        (raw::By::Header | raw::By::Cookie, None) => {
+            at.key("by")
+                .error("by which one is not said", "add its `name`: `{ by: header, name: X-Tenant }`");
+            None
+        }
+    }
+}
+
+/// Names of cookies are made of the same characters as those of headers (RFC 6265 section 4.1.1).
+fn cookie_name(name: &str, at: &At<'_>) -> Option<String> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        at.error("this is not a cookie's name", "use letters, digits, `-` and `_`");
+        return None;
+    }
+    Some(name.to_string())
 }
 
 fn circuit_breaker(raw: &raw::CircuitBreaker) -> CircuitBreaker {

@@ -18,6 +18,7 @@ mod health;
 mod retry;
 mod schedule;
 mod server;
+mod sticky;
 mod tries;
 mod watch;
 
@@ -94,6 +95,19 @@ impl Upstream {
         let ready = self.ready.load();
         let server = ready.iter().find_map(|tier| tier.pick(&self.turns, selection))?;
         Some(InFlight::new(server.clone(), self, false))
+    }
+
+    /// Whether clients come back to their servers.
+    pub fn is_sticky(&self) -> bool {
+        matches!(self.config.balance, config::Balance::Sticky(_))
+    }
+
+    /// The cookie that leads the client back to this server, if it is wanted and not there yet.
+    pub fn cookie_for(&self, server: &Server, request: &RequestHeader, secure: bool) -> Option<String> {
+        let config::Balance::Sticky(sticky) = &self.config.balance else { return None };
+        let token = server.token.as_deref()?;
+        let known = sticky::token(request, &sticky.cookie).is_some_and(|known| known == token);
+        (!known).then(|| sticky::set_cookie(&sticky.cookie, token, secure))
     }
 
     /// Whether somebody is left who has not been asked.

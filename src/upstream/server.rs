@@ -8,6 +8,7 @@ use pingora::upstreams::peer::HttpPeer;
 use super::Upstream;
 use super::breaker::Breaker;
 use super::health::Health;
+use super::sticky;
 use crate::config;
 
 /// One server of a group, and what is known of it.
@@ -21,6 +22,8 @@ pub struct Server {
     /// How to connect to it, made once.
     peer: HttpPeer,
     in_flight: AtomicUsize,
+    /// What stands for it in the cookie of a sticky session.
+    pub(super) token: Option<Box<str>>,
     /// What checks have found out.
     pub(super) health: Health,
     /// What requests have found out, where that counts.
@@ -44,9 +47,15 @@ impl Server {
             backup: config.backup,
             peer,
             in_flight: AtomicUsize::new(0),
+            token: token(config.address, group),
             health: Health::new(),
             breaker: group.circuit_breaker.as_ref().map(Breaker::new),
         }
+    }
+
+    /// Whether it has fewer requests than another one, both for their weights.
+    pub(super) fn is_less_busy_than(&self, other: &Server) -> bool {
+        self.in_flight() * (other.weight as usize) < other.in_flight() * (self.weight as usize)
     }
 
     /// How to connect to it.
@@ -67,6 +76,17 @@ impl Server {
     /// Whether it may get a request that these servers have failed.
     pub(super) fn can_take(&self, tried: &[Arc<Server>]) -> bool {
         !tried.iter().any(|server| std::ptr::eq(&**server, self))
+    }
+}
+
+fn token(address: SocketAddr, group: &config::Upstream) -> Option<Box<str>> {
+    let config::Balance::Sticky(sticky) = &group.balance else { return None };
+    match sticky::token_of(address, sticky) {
+        Ok(token) => Some(token),
+        Err(error) => {
+            log::error!("{address} can be nobody's sticky server: {error}");
+            None
+        }
     }
 }
 

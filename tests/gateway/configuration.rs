@@ -189,6 +189,34 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "a choice by a header that has no name",
+        instead: ("    servers:", "    balance: { consistent: { by: header } }\n    servers:"),
+        says: &[("5:34", "by which one is not said", "add its `name`")],
+    },
+    Case {
+        it: "a name where there is only one",
+        instead: ("    servers:", "    balance: { consistent: { by: path, name: x } }\n    servers:"),
+        says: &[("5:40", "has no name", "remove `name`")],
+    },
+    Case {
+        it: "a cookie and a header that cannot be",
+        instead: (
+            "  city:\n",
+            "  a: { servers: [{ address: 127.0.0.1:1 }], balance: { sticky: { cookie: \"a=b\" } } }
+  b: { servers: [{ address: 127.0.0.1:1 }], balance: { consistent: { by: header, name: \"a b\" } } }
+  city:\n",
+        ),
+        says: &[
+            ("4:74", "this is not a cookie's name", "use letters"),
+            ("5:88", "this is not a header's name", "use letters"),
+        ],
+    },
+    Case {
+        it: "a choice that needs settings, without them",
+        instead: ("    servers:", "    balance: { sticky: {} }\n    servers:"),
+        says: &[("5:16", "the key `cookie` is missing", "Its name")],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

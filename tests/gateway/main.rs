@@ -7,5 +7,6 @@ mod support;
 mod configuration;
 mod routing;
 mod upstreams;
+mod upstreams_balance;
 mod upstreams_health;
 mod upstreams_retry;

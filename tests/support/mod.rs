@@ -11,7 +11,7 @@ mod origin;
 
 use std::time::{Duration, Instant};
 
-pub use client::{get, post};
+pub use client::{get, get_with, post};
 pub use gateway::{Gateway, run, run_with, validate};
 pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Duration;
+use crate::config::Secret;
 
 /// A group of servers that do the same work.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,7 +30,7 @@ pub struct UpstreamServer {
     /// IP address and port, such as `172.28.0.20:8080` (lesson 16).
     pub address: String,
     /// Its share of the requests, in proportion to those of the others. 1 unless set (lesson 27).
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 256))]
     pub weight: Option<u32>,
     /// Whether it gets requests only when no other server can take them. `false` unless set (lesson 33).
     #[serde(default)]
@@ -116,10 +117,59 @@ pub struct CircuitBreaker {
 }
 
 /// How a server is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// Each in its turn, as often as its weight says (lesson 26).
     #[default]
     RoundRobin,
+    /// By chance, as often as its weight says (lesson 27).
+    Random,
+    /// The one with the fewest requests under way for its weight (lesson 27).
+    LeastConnections,
+    /// Of two by chance, the one with fewer requests under way for its weight (lesson 27).
+    P2c,
+    /// The same key, the same server. When a server comes or goes, no request moves that need not (lesson 28).
+    Consistent(Consistent),
+    /// The same client, the same server, by a cookie that the gateway sets (lesson 29).
+    Sticky(Sticky),
+}
+
+/// By what requests are told apart. Those that do not have it are shared out in turns.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Consistent {
+    /// `path` (without the query), `header`, `cookie` or `client_ip` (lesson 28).
+    pub by: By,
+    /// Which header, or which cookie. For these two only (lesson 28).
+    #[schemars(length(min = 1))]
+    pub name: Option<String>,
+}
+
+/// What of a request decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Its path, without the query.
+    Path,
+    /// A header of it.
+    Header,
+    /// A cookie of it.
+    Cookie,
+    /// The address that it comes from.
+    ClientIp,
+}
+
+/// A cookie that leads back to the same server while that can be asked, and to another one if it cannot. It says
+/// nothing about servers to anybody but the gateway.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Sticky {
+    /// Its name (lesson 29).
+    pub cookie: String,
+    /// A secret from which cookies are made. Where several gateways have the same, they understand each other's
+    /// cookies, and those from before a restart. One that lasts as long as the process unless set (lesson 29).
+    pub key: Option<Secret>,
 }
