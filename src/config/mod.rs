@@ -28,6 +28,7 @@ mod routes;
 mod schema;
 mod secret;
 mod server;
+mod upstream_tls;
 mod upstreams;
 pub mod yaml;
 
@@ -45,6 +46,7 @@ pub use routes::{Match, PathRule, Retry, Route};
 pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
+pub use upstream_tls::Protocol;
 pub use upstreams::{
     Balance, CheckKind, CircuitBreaker, HashKey, HealthCheck, HttpCheck, Sticky, Thresholds, Timeouts,
     Upstream, UpstreamServer,

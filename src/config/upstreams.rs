@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::upstream_tls::{self, Protocol};
 use super::{At, Name, Secret, ServerSettings, all, raw};
+use crate::tls::PeerTls;
 
 /// A group of servers that do the same work. Two that are equal can share connections and counters, so a
 /// reload keeps those of an upstream that did not change.
@@ -20,6 +22,10 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// When to leave one of them alone.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// TLS towards them.
+    pub tls: Option<PeerTls>,
+    /// Which HTTP they speak.
+    pub protocol: Protocol,
     /// How long they may take.
     pub timeouts: Timeouts,
 }
@@ -163,6 +169,8 @@ pub(super) fn validate(
         let at = at.key(name);
         let servers = servers(&upstream.servers, &at.key("servers"));
         let balance = balance(&upstream.balance, &at.key("balance"));
+        let tls = optional(upstream.tls.as_ref().map(|tls| upstream_tls::tls(tls, &at.key("tls"))));
+        let protocol = upstream_tls::protocol(upstream, &at);
         let timeouts = timeouts(&upstream.timeouts, server);
         let check = upstream.health_check.as_ref();
         let health_check = optional(check.map(|check| health_check(check, &at.key("health_check"))));
@@ -171,6 +179,8 @@ pub(super) fn validate(
             balance: balance?,
             health_check: health_check?,
             circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
+            tls: tls?,
+            protocol: protocol?,
             timeouts,
         };
         Some((Name::from(&**name), upstream))

@@ -15,6 +15,7 @@ mod balance;
 mod breaker;
 mod check;
 mod health;
+mod peer;
 mod retry;
 mod schedule;
 mod server;

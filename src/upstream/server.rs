@@ -8,7 +8,7 @@ use pingora::upstreams::peer::HttpPeer;
 use super::Upstream;
 use super::breaker::Breaker;
 use super::health::Health;
-use super::sticky;
+use super::{peer, sticky};
 use crate::config;
 
 /// One server of a group, and what is known of it.
@@ -33,19 +33,11 @@ pub struct Server {
 impl Server {
     /// A server that nobody has asked yet, of a group with these settings.
     pub fn new(config: &config::UpstreamServer, group: &config::Upstream) -> Server {
-        let mut peer = HttpPeer::new(config.address, false, String::new());
-        let options = &mut peer.options;
-        // The first is for TCP and TLS each, the second for both together.
-        options.connection_timeout = Some(group.timeouts.connect);
-        options.total_connection_timeout = Some(group.timeouts.connect);
-        options.read_timeout = Some(group.timeouts.read);
-        options.write_timeout = Some(group.timeouts.write);
-        options.idle_timeout = Some(group.timeouts.idle);
         Server {
             address: config.address,
             weight: config.weight,
             backup: config.backup,
-            peer,
+            peer: peer::peer(config.address, group),
             in_flight: AtomicUsize::new(0),
             token: token(config.address, group),
             health: Health::new(),

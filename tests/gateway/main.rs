@@ -10,3 +10,4 @@ mod upstreams;
 mod upstreams_balance;
 mod upstreams_health;
 mod upstreams_retry;
+mod upstreams_tls;

@@ -8,6 +8,7 @@ mod client;
 mod gateway;
 mod grpc;
 mod origin;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub use client::{get, get_with, post};
 pub use gateway::{Gateway, run, run_with, validate};
 pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};
+pub use tls::{Authority, TlsOrigin};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

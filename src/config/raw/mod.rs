@@ -25,8 +25,8 @@ pub use middlewares::Middleware;
 pub use routes::{Match, Retry, RetryOn, Route};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
-    Balance, By, CircuitBreaker, Consistent, GrpcCheck, HealthCheck, HttpCheck, Sticky, TcpCheck, Timeouts,
-    Upstream, UpstreamServer,
+    Balance, By, CircuitBreaker, Consistent, GrpcCheck, HealthCheck, HttpCheck, Protocol, Sticky, TcpCheck,
+    Timeouts, Upstream, UpstreamServer, UpstreamTls,
 };
 
 /// A file for `gateway --config`.

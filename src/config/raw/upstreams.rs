@@ -18,9 +18,48 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// When to leave a server alone that fails requests. Never unless set.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// TLS towards these servers. None unless set (lesson 20).
+    pub tls: Option<UpstreamTls>,
+    /// Which HTTP they speak. `h1` unless set (lesson 14).
+    #[serde(default)]
+    pub protocol: Protocol,
     /// How long these servers may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+}
+
+/// TLS towards servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// The DNS name that is asked for, and that the certificate must be for. Can be left out only where nothing is
+    /// verified (lesson 20).
+    pub sni: Option<String>,
+    /// A file in PEM with the authorities that may have signed the certificate. The system's unless set
+    /// (lesson 20).
+    pub ca: Option<String>,
+    /// A file in PEM with the certificate that the gateway shows, and those that lead to its authority. None
+    /// unless set (lesson 21).
+    pub client_cert: Option<String>,
+    /// A file in PEM with the key of `client_cert` (lesson 21).
+    pub client_key: Option<String>,
+    /// Whether the certificate is verified. `true` unless set. Without it, anybody can be the server (lesson 20).
+    pub verify: Option<bool>,
+}
+
+/// Which HTTP a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2, agreed upon in TLS (lesson 14).
+    H2,
+    /// HTTP/2 without TLS; the servers must know that (lesson 15).
+    H2c,
+    /// HTTP/2 if the server agrees to it in TLS, otherwise HTTP/1.1 (lesson 14).
+    Auto,
 }
 
 /// One server of a group.
