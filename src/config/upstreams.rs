@@ -24,6 +24,8 @@ pub struct Upstream {
     pub circuit_breaker: Option<CircuitBreaker>,
     /// TLS towards them.
     pub tls: Option<PeerTls>,
+    /// The forward proxy that leads to them.
+    pub via: Option<SocketAddr>,
     /// Which HTTP they speak.
     pub protocol: Protocol,
     /// How long they may take.
@@ -170,6 +172,7 @@ pub(super) fn validate(
         let servers = servers(&upstream.servers, &at.key("servers"));
         let balance = balance(&upstream.balance, &at.key("balance"));
         let tls = optional(upstream.tls.as_ref().map(|tls| upstream_tls::tls(tls, &at.key("tls"))));
+        let via = optional(upstream.via.as_ref().map(|via| connect_proxy(via, &at.key("via"))));
         let protocol = upstream_tls::protocol(upstream, &at);
         let timeouts = timeouts(&upstream.timeouts, server);
         let check = upstream.health_check.as_ref();
@@ -180,6 +183,7 @@ pub(super) fn validate(
             health_check: health_check?,
             circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
             tls: tls?,
+            via: via?,
             protocol: protocol?,
             timeouts,
         };
@@ -293,6 +297,15 @@ fn http_check(raw: &raw::HttpCheck, at: &At<'_>) -> Option<HttpCheck> {
         expect_status: raw.expect_status.clone().unwrap_or_else(|| vec![200]),
         expect_body: raw.expect_body.clone(),
     })
+}
+
+fn connect_proxy(raw: &raw::Via, at: &At<'_>) -> Option<SocketAddr> {
+    let address = raw.connect_proxy.parse().ok();
+    if address.is_none() {
+        let fix = "write it like `127.0.0.1:3128`";
+        at.key("connect_proxy").error("this is not an IP address with a port", fix);
+    }
+    address
 }
 
 fn timeouts(raw: &raw::Timeouts, server: &ServerSettings) -> Timeouts {

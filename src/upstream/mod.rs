@@ -21,6 +21,7 @@ mod schedule;
 mod server;
 mod sticky;
 mod tries;
+mod via;
 mod watch;
 
 use std::net::IpAddr;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
 
+use super::via::Tunnel;
 use crate::config::{Protocol, Upstream};
 
 /// How many requests share a connection of HTTP/2, where the server permits as many. Pingora's own number is one.
@@ -15,9 +16,14 @@ const STREAMS: usize = 100;
 /// What Pingora must know to connect to a server of this group.
 pub fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
     let sni = group.tls.as_ref().map(|tls| tls.sni.clone()).unwrap_or_default();
-    let mut peer = HttpPeer::new(address, group.tls.is_some(), sni);
+    // Before a kept connection is used again, Pingora compares this address with the socket's: through a forward
+    // proxy, that is the proxy's.
+    let mut peer = HttpPeer::new(group.via.unwrap_or(address), group.tls.is_some(), sni);
     peer.group_key = group_key(address, group);
     let options = &mut peer.options;
+    if group.via.is_some() {
+        options.custom_l4 = Some(Arc::new(Tunnel { target: address, patience: group.timeouts.connect }));
+    }
     // The first is for TCP and TLS each, the second for both together.
     options.connection_timeout = Some(group.timeouts.connect);
     options.total_connection_timeout = Some(group.timeouts.connect);
@@ -51,6 +57,7 @@ pub fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
 fn group_key(address: SocketAddr, group: &Upstream) -> u64 {
     let mut hash = DefaultHasher::new();
     address.hash(&mut hash);
+    group.via.hash(&mut hash);
     group.protocol.hash(&mut hash);
     group.tls.as_ref().map(|tls| tls.identity()).hash(&mut hash);
     hash.finish()

@@ -217,6 +217,11 @@ const CASES: &[Case] = &[
         says: &[("5:16", "the key `cookie` is missing", "Its name")],
     },
     Case {
+        it: "a forward proxy without an address",
+        instead: ("    servers:", "    via: { connect_proxy: proxy }\n    servers:"),
+        says: &[("5:27", "not an IP address with a port", "127.0.0.1:3128")],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

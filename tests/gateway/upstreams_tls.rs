@@ -1,6 +1,6 @@
-//! TLS towards upstreams, and the versions of HTTP.
+//! The connection to an upstream: TLS, the versions of HTTP, and the way through a forward proxy.
 
-use crate::support::{Authority, Gateway, GrpcOrigin, Origin, TlsOrigin, get, validate};
+use crate::support::{Authority, ForwardProxy, Gateway, GrpcOrigin, Origin, TlsOrigin, get, validate};
 use crate::upstreams::{before, server};
 
 const BOTH: &[u8] = b"\x02h2\x08http/1.1";
@@ -152,4 +152,31 @@ fn what_cannot_work_is_said_before_anything_starts() {
             assert!(outcome.stderr.contains(part), "`{part}` is not said: {said}");
         }
     }
+}
+
+#[test]
+fn a_forward_proxy_leads_to_the_servers() {
+    let (proxy, blue, green) = (ForwardProxy::start(), Origin::start("blue"), Origin::start("green"));
+    let via = format!("via: {{ connect_proxy: \"{}\" }}", proxy.address());
+    let gateway = before(&[server(&blue, ""), server(&green, "")], &via);
+    let answers = crate::upstreams::answers(&gateway, 6);
+    assert_eq!(answers, ["blue", "green", "blue", "green", "blue", "green"]);
+    let (blue, green) = (blue.address().to_string(), green.address().to_string());
+    assert_eq!(
+        proxy.targets(),
+        [blue.clone(), green],
+        "kept connections are used again, each for its server"
+    );
+
+    // TLS is spoken with the server, not with the proxy.
+    let authority = Authority::new();
+    let secret = TlsOrigin::start(&authority.sign("users.internal"), BOTH, None);
+    let tls = format!("tls: {{ sni: users.internal, ca: {} }}, protocol: h2", authority.ca().display());
+    assert_eq!(told(&secret, &format!("{via}, {tls}")), ok("HTTP/2.0 nobody"));
+
+    // A proxy that says no, and one that is none.
+    let to = |address: &str, settings: &str| before(&[format!("{{ address: \"{address}\" }}")], settings);
+    assert_eq!(get(to("127.0.0.1:1", &via).address(), "/").status, 502);
+    let nobody = format!("via: {{ connect_proxy: 127.0.0.1:{} }}", crate::support::free_port());
+    assert_eq!(get(to(&blue, &nobody).address(), "/").status, 502);
 }

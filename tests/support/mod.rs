@@ -5,6 +5,7 @@
 //! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
 
 mod client;
+mod forward;
 mod gateway;
 mod grpc;
 mod origin;
@@ -13,6 +14,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub use client::{get, get_with, post};
+pub use forward::ForwardProxy;
 pub use gateway::{Gateway, run, run_with, validate};
 pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};

@@ -26,7 +26,7 @@ pub use routes::{Match, Retry, RetryOn, Route};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
     Balance, By, CircuitBreaker, Consistent, GrpcCheck, HealthCheck, HttpCheck, Protocol, Sticky, TcpCheck,
-    Timeouts, Upstream, UpstreamServer, UpstreamTls,
+    Timeouts, Upstream, UpstreamServer, UpstreamTls, Via,
 };
 
 /// A file for `gateway --config`.

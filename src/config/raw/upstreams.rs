@@ -20,6 +20,8 @@ pub struct Upstream {
     pub circuit_breaker: Option<CircuitBreaker>,
     /// TLS towards these servers. None unless set (lesson 20).
     pub tls: Option<UpstreamTls>,
+    /// The way to these servers, where only a forward proxy leads to them. None unless set.
+    pub via: Option<Via>,
     /// Which HTTP they speak. `h1` unless set (lesson 14).
     #[serde(default)]
     pub protocol: Protocol,
@@ -45,6 +47,14 @@ pub struct UpstreamTls {
     pub client_key: Option<String>,
     /// Whether the certificate is verified. `true` unless set. Without it, anybody can be the server (lesson 20).
     pub verify: Option<bool>,
+}
+
+/// The way to servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Via {
+    /// IP address and port of a forward proxy that is asked by CONNECT for each connection (lesson 22).
+    pub connect_proxy: String,
 }
 
 /// Which HTTP a server speaks.

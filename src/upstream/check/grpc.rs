@@ -8,7 +8,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use prost::Message;
 
-use super::{Failure, USER_AGENT, host};
+use super::{Failure, USER_AGENT};
 
 /// `grpc.health.v1.HealthCheckRequest`
 #[derive(Clone, PartialEq, Message)]
@@ -36,13 +36,18 @@ enum Status {
 /// The answer is a few bytes; who sends more is something else.
 const MOST: usize = 4 * 1024;
 
-pub async fn ask(connector: &Connector, mut peer: HttpPeer, service: &str) -> Result<(), Failure> {
+pub async fn ask(
+    connector: &Connector,
+    mut peer: HttpPeer,
+    host: &str,
+    service: &str,
+) -> Result<(), Failure> {
     peer.options.set_http_version(2, 2);
     let (session, _) = connector.get_http_session(&peer).await?;
     let HttpSession::H2(mut session) = session else { return Err(Failure::NotH2) };
 
     let mut request = RequestHeader::build("POST", b"/grpc.health.v1.Health/Check", None)?;
-    request.insert_header(http::header::HOST, host(&peer))?;
+    request.insert_header(http::header::HOST, host)?;
     request.insert_header(http::header::CONTENT_TYPE, "application/grpc")?;
     request.insert_header(http::header::TE, "trailers")?;
     request.insert_header(http::header::USER_AGENT, USER_AGENT)?;

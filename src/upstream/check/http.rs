@@ -5,17 +5,21 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{Failure, USER_AGENT, host};
+use super::{Failure, USER_AGENT};
 use crate::config::HttpCheck;
 
 /// How much of an answer is searched for the expected text.
 const MOST: usize = 64 * 1024;
 
-pub async fn ask(connector: &Connector, peer: &HttpPeer, check: &HttpCheck) -> Result<(), Failure> {
+pub async fn ask(
+    connector: &Connector,
+    peer: &HttpPeer,
+    host: &str,
+    check: &HttpCheck,
+) -> Result<(), Failure> {
     let (mut session, _) = connector.get_http_session(peer).await?;
     let mut request = RequestHeader::build("GET", check.path.as_bytes(), None)?;
-    let host = check.host.clone().unwrap_or_else(|| host(peer));
-    request.insert_header(http::header::HOST, host)?;
+    request.insert_header(http::header::HOST, check.host.as_deref().unwrap_or(host))?;
     request.insert_header(http::header::USER_AGENT, USER_AGENT)?;
     request.insert_header(http::header::CONNECTION, "close")?;
     if matches!(session, HttpSession::H2(_)) {

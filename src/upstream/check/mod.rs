@@ -68,6 +68,8 @@ impl Checker {
 
     async fn ask(&self, server: &Server) -> Result<(), Failure> {
         let mut peer: HttpPeer = server.peer().clone();
+        // Not the peer's address, which may be a forward proxy's.
+        let host = if peer.sni.is_empty() { server.address.to_string() } else { peer.sni.clone() };
         // One stream for each HTTP/2 connection, or the connector would keep it for the next check.
         peer.options.max_h2_streams = 1;
         match &self.check.kind {
@@ -77,13 +79,8 @@ impl Checker {
                 self.transport.new_stream(&peer).await?;
                 Ok(())
             }
-            CheckKind::Http(http) => http::ask(&self.http, &peer, http).await,
-            CheckKind::Grpc { service } => grpc::ask(&self.http, peer, service).await,
+            CheckKind::Http(http) => http::ask(&self.http, &peer, &host, http).await,
+            CheckKind::Grpc { service } => grpc::ask(&self.http, peer, &host, service).await,
         }
     }
-}
-
-/// The name by which a server is asked, unless the check says otherwise.
-fn host(peer: &HttpPeer) -> String {
-    if peer.sni.is_empty() { peer._address.to_string() } else { peer.sni.clone() }
 }
