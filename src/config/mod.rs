@@ -47,9 +47,10 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
 pub use upstream_tls::Protocol;
+pub use upstreams::read_servers;
 pub use upstreams::{
-    Balance, CheckKind, CircuitBreaker, HashKey, HealthCheck, HttpCheck, Sticky, Thresholds, Timeouts,
-    Upstream, UpstreamServer,
+    Balance, CheckKind, CircuitBreaker, Discovery, HashKey, HealthCheck, HttpCheck, ServerSource, Sticky,
+    Thresholds, Timeouts, Upstream, UpstreamServer,
 };
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.

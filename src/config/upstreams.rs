@@ -2,20 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
 
+use super::diagnostic::Report;
+use super::document::{Check, Document};
 use super::upstream_tls::{self, Protocol};
-use super::{At, Name, Secret, ServerSettings, all, raw};
+use super::{At, Name, Secret, ServerSettings, all, raw, schema};
 use crate::tls::PeerTls;
 
 /// A group of servers that do the same work. Two that are equal can share connections and counters, so a
 /// reload keeps those of an upstream that did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Its servers; at least one.
+    /// Its servers; at least one where nobody finds others.
     pub servers: Vec<UpstreamServer>,
+    /// Who says which servers there are.
+    pub discovery: Option<Discovery>,
     /// Who gets the next request.
     pub balance: Balance,
     /// How to find out whether they are well.
@@ -88,6 +93,22 @@ pub struct HttpCheck {
     pub expect_status: Vec<u16>,
     /// This text.
     pub expect_body: Option<String>,
+}
+
+/// Who says which servers there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Where to look.
+    pub source: ServerSource,
+    /// How long to wait until looking again.
+    pub refresh: Duration,
+}
+
+/// Where servers are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerSource {
+    /// In this file.
+    File(PathBuf),
 }
 
 /// How a server is chosen.
@@ -169,7 +190,10 @@ pub(super) fn validate(
 ) -> Option<BTreeMap<Name, Upstream>> {
     all(raw.iter().map(|(name, upstream)| {
         let at = at.key(name);
-        let servers = servers(&upstream.servers, &at.key("servers"));
+        let (servers, discovery) = match source(upstream, &at) {
+            Some((servers, discovery)) => (Some(servers), discovery),
+            None => (None, None),
+        };
         let balance = balance(&upstream.balance, &at.key("balance"));
         let tls = optional(upstream.tls.as_ref().map(|tls| upstream_tls::tls(tls, &at.key("tls"))));
         let via = optional(upstream.via.as_ref().map(|via| connect_proxy(via, &at.key("via"))));
@@ -179,6 +203,7 @@ pub(super) fn validate(
         let health_check = optional(check.map(|check| health_check(check, &at.key("health_check"))));
         let upstream = Upstream {
             servers: servers?,
+            discovery,
             balance: balance?,
             health_check: health_check?,
             circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
@@ -297,6 +322,73 @@ fn http_check(raw: &raw::HttpCheck, at: &At<'_>) -> Option<HttpCheck> {
         expect_status: raw.expect_status.clone().unwrap_or_else(|| vec![200]),
         expect_body: raw.expect_body.clone(),
     })
+}
+
+fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamServer>, Option<Discovery>)> {
+    match (&raw.servers, &raw.discovery) {
+        (Some(list), None) => Some((servers(list, &at.key("servers"))?, None)),
+        (None, Some(found)) => Some((Vec::new(), Some(discovery(found, &at.key("discovery"))?))),
+        (None, None) => {
+            at.error_at_key("there are no servers", "add `servers: [{ address: 172.28.0.20:8080 }]`");
+            None
+        }
+        (Some(_), Some(_)) => {
+            at.key("discovery")
+                .error_at_key("servers are either listed or found", "keep one of `servers` and `discovery`");
+            None
+        }
+    }
+}
+
+fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
+    let Some(file) = &raw.file else {
+        at.error_at_key("where to look is not said", "add `file: { path: servers.yaml }`");
+        return None;
+    };
+    let path = PathBuf::from(&file.path);
+    let at = at.key("file").key("path");
+    match std::fs::read_to_string(&path) {
+        Err(error) => {
+            at.error(
+                format!("this file cannot be read: {error}"),
+                "give the path of a file that the gateway may read",
+            );
+            None
+        }
+        Ok(text) => match read_servers(&file.path, &text) {
+            Err(report) => {
+                for found in report.diagnostics() {
+                    let (file, line, column) = report.position(&found.place);
+                    at.error(format!("{file}:{line}:{column}: {}", found.message), &*found.fix);
+                }
+                None
+            }
+            Ok(_) => Some(Discovery {
+                source: ServerSource::File(path),
+                refresh: raw.refresh.map_or(Duration::from_secs(1), |raw::Duration(time)| time),
+            }),
+        },
+    }
+}
+
+/// Servers from a text of their own: a list like that of `servers`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read_servers(name: &str, text: &str) -> Result<Vec<UpstreamServer>, Report> {
+    let (document, mut found) = Document::read(name, text);
+    let findings = schema::check(&document, &schema::of_servers());
+    found.extend(findings.diagnostics);
+    let mut read = None;
+    if let Some(list) = findings.rest.and_then(|rest| serde_json::from_value::<Vec<_>>(rest).ok()) {
+        let check = Check::new(&document);
+        read = servers(&list, &check.root());
+        found.extend(check.into_found());
+    }
+    match read {
+        Some(servers) if found.is_empty() => Ok(servers),
+        _ => Err(Report::new(document.sources, found)),
+    }
 }
 
 fn connect_proxy(raw: &raw::Via, at: &At<'_>) -> Option<SocketAddr> {

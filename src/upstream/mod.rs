@@ -14,6 +14,7 @@
 mod balance;
 mod breaker;
 mod check;
+mod discover;
 mod health;
 mod peer;
 mod retry;
@@ -74,8 +75,19 @@ pub struct Selection<'a> {
 impl Upstream {
     /// Makes it, with servers that nobody has asked yet.
     pub fn new(name: Name, config: config::Upstream) -> Upstream {
-        let servers: Vec<_> =
-            config.servers.iter().map(|server| Arc::new(Server::new(server, &config))).collect();
+        let found = match &config.discovery {
+            // It was read a moment ago, when the configuration was validated.
+            Some(config::Discovery { source: config::ServerSource::File(path), .. }) => {
+                discover::file(path).ok()
+            }
+            _ => None,
+        };
+        let servers: Vec<_> = found
+            .as_ref()
+            .unwrap_or(&config.servers)
+            .iter()
+            .map(|server| Arc::new(Server::new(server, &config)))
+            .collect();
         let ready = ArcSwap::from_pointee(tiers(&servers, &config));
         Upstream {
             name,
@@ -173,6 +185,32 @@ impl Upstream {
         self.refresh();
     }
 
+    /// These are its servers from now on. What is known of those that remain is kept; requests that others have
+    /// are finished there.
+    fn replace(&self, found: &[config::UpstreamServer]) {
+        {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = |server: &Server, found: &config::UpstreamServer| {
+                (server.address, server.weight, server.backup) == (found.address, found.weight, found.backup)
+            };
+            if servers.len() == found.len()
+                && servers.iter().zip(found).all(|(server, found)| same(server, found))
+            {
+                return;
+            }
+            let made = found.iter().map(|found| {
+                match servers.iter().find(|server| server.address == found.address) {
+                    Some(known) if same(known, found) => known.clone(),
+                    Some(known) => Arc::new(known.changed(found)),
+                    None => Arc::new(Server::new(found, &self.config)),
+                }
+            });
+            *servers = made.collect();
+        }
+        log::info!("upstream {}: it has {} servers now", self.name, found.len());
+        self.refresh();
+    }
+
     /// Something has changed about who can be asked.
     fn refresh(&self) {
         let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,14 +219,22 @@ impl Upstream {
 
     /// Whether there is something to do for it beside its requests.
     fn has_background(&self) -> bool {
-        self.config.health_check.is_some()
+        self.config.health_check.is_some() || self.config.discovery.is_some()
     }
 
     /// What there is to do for it beside its requests, until it is no more.
     async fn background(self: Arc<Self>) {
-        if let Some(check) = &self.config.health_check {
-            self.check_forever(check).await;
-        }
+        let check = async {
+            if let Some(check) = &self.config.health_check {
+                self.check_forever(check).await;
+            }
+        };
+        let follow = async {
+            if let Some(discovery) = &self.config.discovery {
+                discover::follow(&self, discovery).await;
+            }
+        };
+        tokio::join!(check, follow);
     }
 
     async fn check_forever(self: &Arc<Self>, check: &config::HealthCheck) {

@@ -21,13 +21,13 @@ pub struct Server {
     pub backup: bool,
     /// How to connect to it, made once.
     peer: HttpPeer,
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
     /// What stands for it in the cookie of a sticky session.
     pub(super) token: Option<Box<str>>,
     /// What checks have found out.
-    pub(super) health: Health,
+    pub(super) health: Arc<Health>,
     /// What requests have found out, where that counts.
-    pub(super) breaker: Option<Breaker>,
+    pub(super) breaker: Option<Arc<Breaker>>,
 }
 
 impl Server {
@@ -38,10 +38,10 @@ impl Server {
             weight: config.weight,
             backup: config.backup,
             peer: peer::peer(config.address, group),
-            in_flight: AtomicUsize::new(0),
+            in_flight: Arc::default(),
             token: token(config.address, group),
-            health: Health::new(),
-            breaker: group.circuit_breaker.as_ref().map(Breaker::new),
+            health: Arc::new(Health::new()),
+            breaker: group.circuit_breaker.as_ref().map(|breaker| Arc::new(Breaker::new(breaker))),
         }
     }
 
@@ -57,7 +57,21 @@ impl Server {
 
     /// Whether requests may be sent to it.
     pub(super) fn is_ready(&self) -> bool {
-        self.health.is_well() && self.breaker.as_ref().is_none_or(Breaker::is_closed)
+        self.health.is_well() && self.breaker.as_ref().is_none_or(|breaker| breaker.is_closed())
+    }
+
+    /// The same server with another weight or standing: what is known of it remains.
+    pub(super) fn changed(&self, config: &config::UpstreamServer) -> Server {
+        Server {
+            address: self.address,
+            weight: config.weight,
+            backup: config.backup,
+            peer: self.peer.clone(),
+            in_flight: self.in_flight.clone(),
+            token: self.token.clone(),
+            health: self.health.clone(),
+            breaker: self.breaker.clone(),
+        }
     }
 
     /// How many requests it is working on, for us.

@@ -8,9 +8,11 @@ use crate::config::Secret;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Its servers. At least one.
+    /// Its servers. At least one, unless `discovery` finds them.
     #[schemars(length(min = 1))]
-    pub servers: Vec<UpstreamServer>,
+    pub servers: Option<Vec<UpstreamServer>>,
+    /// Who says which servers there are, in place of `servers`.
+    pub discovery: Option<Discovery>,
     /// Who gets the next request. `round_robin` unless set (lesson 26).
     #[serde(default)]
     pub balance: Balance,
@@ -70,6 +72,24 @@ pub enum Protocol {
     H2c,
     /// HTTP/2 if the server agrees to it in TLS, otherwise HTTP/1.1 (lesson 14).
     Auto,
+}
+
+/// Who says which servers there are. What was found last is kept for as long as nothing else is found.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// A file in YAML with a list like that of `servers` (lesson 34).
+    pub file: Option<FileSource>,
+    /// How long to wait until asking again. `1s` for a file unless set (lesson 34).
+    pub refresh: Option<Duration>,
+}
+
+/// A file in YAML with a list like that of `servers`. Put another one in its place at once, by renaming it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSource {
+    /// Where it is (lesson 34).
+    pub path: String,
 }
 
 /// One server of a group.
