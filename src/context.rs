@@ -6,7 +6,7 @@ use http::Extensions;
 
 use crate::middleware::Phases;
 use crate::route::Route;
-use crate::upstream::{InFlight, Server};
+use crate::upstream::{Failure, InFlight, Replay, Tries};
 
 /// A request's memory. Empty until something has to be remembered: making one allocates nothing.
 #[derive(Default)]
@@ -15,8 +15,8 @@ pub struct Ctx {
     pub(crate) route: Option<Arc<Route>>,
     /// The server that is working on it.
     pub(crate) server: Option<InFlight>,
-    /// Servers that have failed it.
-    pub(crate) tried: Vec<Arc<Server>>,
+    /// Its time, and who has failed it.
+    pub(crate) tries: Tries,
     /// What policies remember, by their number in the chain.
     locals: Vec<Extensions>,
     /// The number of the policy that is running.
@@ -43,6 +43,23 @@ impl Ctx {
             self.locals.resize_with(self.running + 1, Extensions::new);
         }
         self.locals[self.running].get_or_insert_default()
+    }
+
+    /// Whether the request is tried again after this failure of the server that has it. Of an answer that is not
+    /// passed on, the server remains at work if there is no other way.
+    pub(crate) fn may_try_again(&mut self, failure: Failure, replay: Replay) -> bool {
+        let (Some(server), Some(route)) = (&mut self.server, &self.route) else { return false };
+        self.tries.add_failed(server.server().clone());
+        if !matches!(failure, Failure::Status(_)) {
+            server.failed();
+            // Its breaker learns of it before anybody is chosen again.
+            self.server = None;
+        }
+        let again = route.retry.allows(failure, replay, &mut self.tries, &route.upstream);
+        if again {
+            self.server = None;
+        }
+        again
     }
 
     pub(crate) fn enter(&mut self, number: usize) {

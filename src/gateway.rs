@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora::RetryType;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
@@ -16,7 +17,7 @@ use crate::context::Ctx;
 use crate::middleware::Phases;
 use crate::rescue::{self, Refusal};
 use crate::state::State;
-use crate::upstream::Selection;
+use crate::upstream::{Failure, Replay, Selection};
 
 /// The one proxy behind all listeners.
 pub struct Gateway {
@@ -41,11 +42,81 @@ impl Gateway {
 
     fn route(&self, session: &Session, ctx: &mut Ctx) -> Result<()> {
         ctx.route = self.state.load().router.find(session.req_header()).cloned();
-        if ctx.route.is_none() {
-            return Refusal::NoRoute.into_error();
-        }
+        let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
+        ctx.tries.start(route.timeout);
         Ok(())
     }
+}
+
+/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
+fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
+    match ctx.tries.time_left() {
+        Err(over) if !session.was_upgraded() => Refusal::from(over).into_error(),
+        _ => Ok(()),
+    }
+}
+
+/// What the request permits, should it have to be sent again.
+fn replay(session: &Session) -> Replay {
+    // An informational answer ends nothing; the one that switches protocols does.
+    let begun = |head: &ResponseHeader| !head.status.is_informational() || head.status.as_u16() == 101;
+    Replay {
+        idempotent: session.req_header().method.is_idempotent(),
+        whole: !session.as_ref().retry_buffer_truncated() && !session.response_written().is_some_and(begun),
+    }
+}
+
+/// The server learns how it has done, and an answer that its route minds is not passed on if there is another
+/// way.
+fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    let status = response.status.as_u16();
+    if response.status.is_informational() && status != 101 {
+        return Ok(());
+    }
+    if let Some(server) = &mut ctx.server {
+        server.answered(status);
+    }
+    let minds = ctx.route.as_ref().is_some_and(|route| route.retry.minds(status));
+    if minds && ctx.may_try_again(Failure::Status(status), replay(session)) {
+        ctx.tries.set_again();
+        return Error::e_explain(HTTPStatus(status), "the route minds this answer");
+    }
+    Ok(())
+}
+
+/// The client learns which server it is to come back to. Here, where answers from a cache have no server.
+fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let (Some(route), Some(server)) = (&ctx.route, &ctx.server) else { return Ok(()) };
+    if !route.upstream.is_sticky() || response.status.is_informational() {
+        return Ok(());
+    }
+    let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    if let Some(cookie) = route.upstream.cookie_for(server.server(), session.req_header(), secure) {
+        response.append_header(http::header::SET_COOKIE, cookie)?;
+    }
+    Ok(())
+}
+
+/// Whether this request is sent again after an error with a connection.
+fn try_again(session: &Session, error: &Error, ctx: &mut Ctx, reused: bool) -> bool {
+    if ctx.tries.take_again() {
+        return true;
+    }
+    if !matches!(error.esource(), ErrorSource::Upstream) {
+        return false;
+    }
+    let replay = replay(session);
+    // A connection that was kept and has been closed meanwhile says nothing about the server. Still only what is
+    // idempotent: it may have closed after it read the request (RFC 9112 section 9.3.1).
+    let stale = reused && matches!(error.retry, RetryType::ReusedOnly | RetryType::Decided(true));
+    if stale && replay.idempotent && replay.whole && ctx.tries.demand_fresh() {
+        return true;
+    }
+    let failure = match error.etype() {
+        ReadTimedout | WriteTimedout => Failure::Timeout,
+        _ => Failure::Reset,
+    };
+    ctx.may_try_again(failure, replay)
 }
 
 #[async_trait]
@@ -75,6 +146,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        in_time(session, ctx)?;
         match ctx.route_using(Phases::REQUEST_BODY) {
             Some(route) => route.chain.request_body_filter(session, body, end_of_stream, ctx).await,
             None => Ok(()),
@@ -83,10 +155,18 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
+        let left = rescue::refuse(ctx.tries.time_left())?;
+        let number = ctx.tries.begin();
+        if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
+            return Ok(server.peer(left, true));
+        }
+        if number == 1 {
+            route.retry.begin();
+        }
         let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let selection = Selection { request: session.req_header(), client, tried: &ctx.tried };
+        let selection = Selection { request: session.req_header(), client, tried: ctx.tries.failed() };
         let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = server.peer();
+        let peer = server.peer(left, false);
         ctx.server = Some(server);
         Ok(peer)
     }
@@ -109,6 +189,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        judge_answer(session, response, ctx)?;
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),
@@ -121,6 +202,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        stick(session, response, ctx)?;
         match ctx.route_using(Phases::RESPONSE) {
             Some(route) => route.chain.response_filter(session, response, ctx),
             None => Ok(()),
@@ -134,6 +216,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
+        in_time(session, ctx)?;
         if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
             route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
         }
@@ -143,15 +226,27 @@ impl ProxyHttp for Gateway {
     /// No connection, so nothing was sent: whoever is left may be asked.
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let (Some(server), Some(route)) = (ctx.server.take(), &ctx.route) {
-            ctx.tried.push(server.server().clone());
-            error.set_retry(route.upstream.has_more(&ctx.tried));
-        }
+        error.set_retry(ctx.may_try_again(Failure::Connect, replay(session)));
+        error
+    }
+
+    /// Something was sent, perhaps. Whether it may be sent again depends on the request, and on the route.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let again = try_again(session, &error, ctx, reused);
+        error.set_retry(again);
         error
     }
 

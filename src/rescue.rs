@@ -11,6 +11,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, Session};
 
 use crate::route::path::BadPath;
+use crate::upstream::TimeIsOver;
 
 /// Why the gateway itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum Refusal {
     /// Nobody is left in the upstream who could be asked.
     #[error("no server of the upstream is left")]
     NoServer,
+    /// The request's time is over.
+    #[error("{0}")]
+    Late(#[from] TimeIsOver),
 }
 
 impl Refusal {
@@ -32,6 +36,7 @@ impl Refusal {
             Refusal::BadPath(_) => 400,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
+            Refusal::Late(_) => 504,
         }
     }
 
@@ -121,6 +126,7 @@ mod tests {
             (down(InvalidHTTPHeader), Some(400)),
             (*Error::new_in(InternalError), Some(500)),
             (*Refusal::NoServer.into_error::<()>().expect_err("it refuses"), Some(503)),
+            (*Refusal::Late(TimeIsOver).into_error::<()>().expect_err("it refuses"), Some(504)),
             (*Refusal::NoRoute.into_error::<()>().expect_err("it refuses"), Some(404)),
             (*Refusal::BadPath(BadPath::Escape).into_error::<()>().expect_err("it refuses"), Some(400)),
         ] {

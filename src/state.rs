@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, Name};
 use crate::middleware::Chain;
 use crate::route::{Route, Router};
-use crate::upstream::Upstream;
+use crate::upstream::{Retry, Upstream};
 
 /// Routes, and the upstreams behind them.
 pub struct State {
@@ -36,6 +36,8 @@ impl State {
                     name: route.name.clone(),
                     // Validation has seen to it that both names exist.
                     upstream: upstreams[&route.upstream].clone(),
+                    timeout: route.timeout,
+                    retry: Retry::new(route.retry.clone()),
                     chain: Chain::new(policies),
                 };
                 (route.matches.path.clone(), Arc::new(compiled))

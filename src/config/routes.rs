@@ -1,8 +1,10 @@
 //! `routes`: which requests go where.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::diagnostic::instead;
+use super::server::{ServerSettings, limit};
 use super::{At, Name, all, raw};
 use crate::route::path;
 
@@ -15,8 +17,45 @@ pub struct Route {
     pub matches: Match,
     /// The upstream that gets them. It exists.
     pub upstream: Name,
+    /// How long a request may take as a whole. `None`: as long as it likes.
+    pub timeout: Option<Duration>,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// The policies that apply, in this order. They exist.
     pub middlewares: Vec<Name>,
+}
+
+/// When a request is sent again that a server has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How many times it is sent at most. `None`: to each server once.
+    pub attempts: Option<u32>,
+    /// After a failed connection.
+    pub on_connect: bool,
+    /// If there was no answer in time.
+    pub on_timeout: bool,
+    /// If the connection broke before there was an answer.
+    pub on_reset: bool,
+    /// After an answer with one of these statuses.
+    pub on_status: Vec<u16>,
+    /// Only if the method is idempotent.
+    pub only_idempotent: bool,
+    /// At most this share of requests, in per cent.
+    pub budget: Option<u32>,
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry {
+            attempts: None,
+            on_connect: true,
+            on_timeout: false,
+            on_reset: true,
+            on_status: Vec::new(),
+            only_idempotent: true,
+            budget: None,
+        }
+    }
 }
 
 /// What a request must look like.
@@ -35,7 +74,7 @@ pub enum PathRule {
     Prefix(String),
 }
 
-pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
+pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -> Option<Vec<Route>> {
     let mut names = HashMap::new();
     let mut matches = HashMap::new();
     all(file.routes.iter().enumerate().map(|(index, raw)| {
@@ -63,9 +102,34 @@ pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
             name: Name::from(&*raw.name),
             matches: Match { path: rule? },
             upstream: upstream?,
+            retry: raw.retry.as_ref().map_or_else(Retry::default, retry),
+            timeout: raw.timeout_secs.map_or(server.upstream_timeout, limit),
             middlewares: middlewares?,
         })
     }))
+}
+
+/// The schema has seen to words, statuses and the form of a percentage.
+fn retry(raw: &raw::Retry) -> Retry {
+    let percent = raw.budget.as_ref().and_then(|budget| budget.trim_end_matches('%').parse().ok());
+    let mut retry = Retry {
+        attempts: raw.attempts,
+        only_idempotent: raw.only_idempotent.unwrap_or(true),
+        budget: Some(percent.unwrap_or(20)),
+        ..Retry::default()
+    };
+    if let Some(on) = &raw.on {
+        let has = |word| on.iter().any(|on| matches!(on, raw::RetryOn::Word(other) if other == word));
+        retry.on_connect = has("connect");
+        retry.on_timeout = has("timeout");
+        retry.on_reset = has("reset");
+        let status = |on: &raw::RetryOn| match on {
+            raw::RetryOn::Status(status) => Some(*status),
+            raw::RetryOn::Word(_) => None,
+        };
+        retry.on_status = on.iter().filter_map(status).collect();
+    }
+    retry
 }
 
 /// A name that is defined. What is wrong with the definition is said there, and not again where it is used.

@@ -34,6 +34,15 @@ pub fn schema(registry: &Registry) -> Value {
     generator.into_root_schema_for::<raw::File>().to_value()
 }
 
+/// The schema of a file with servers.
+pub fn of_servers() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(Absent);
+    let mut schema = settings.into_generator().into_root_schema_for::<Vec<raw::UpstreamServer>>();
+    schema.insert("minItems".to_string(), json!(1));
+    schema.insert("description".to_string(), json!("A list of servers, each with its `address`."));
+    schema.to_value()
+}
+
 /// `Option` in a type means that a key may be absent. That it may also be `null` would only hide a key whose
 /// value was forgotten.
 #[derive(Clone, Debug)]

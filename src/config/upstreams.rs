@@ -2,36 +2,413 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-pub use super::raw::Balance;
-use super::{At, Name, all, raw};
+use http::HeaderName;
+
+use super::diagnostic::Report;
+use super::document::{Check, Document};
+use super::upstream_tls::{self, Protocol};
+use super::{At, Name, Secret, ServerSettings, all, raw, schema};
+use crate::tls::PeerTls;
 
 /// A group of servers that do the same work. Two that are equal can share connections and counters, so a
 /// reload keeps those of an upstream that did not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Its servers; at least one.
+    /// Its servers; at least one where nobody finds others.
     pub servers: Vec<UpstreamServer>,
+    /// Who says which servers there are.
+    pub discovery: Option<Discovery>,
     /// Who gets the next request.
     pub balance: Balance,
+    /// How to find out whether they are well.
+    pub health_check: Option<HealthCheck>,
+    /// When to leave one of them alone.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// TLS towards them.
+    pub tls: Option<PeerTls>,
+    /// The forward proxy that leads to them.
+    pub via: Option<SocketAddr>,
+    /// Which HTTP they speak.
+    pub protocol: Protocol,
+    /// How long they may take.
+    pub timeouts: Timeouts,
 }
+
+/// When to leave a server alone that fails requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// After so many errors in a row; at least 1.
+    pub consecutive_errors: u32,
+    /// For so long.
+    pub open_for: Duration,
+}
+
+/// How to find out whether a server is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// From one check to the next.
+    pub interval: Duration,
+    /// How long a check may take as a whole.
+    pub timeout: Duration,
+    /// How many checks change a verdict.
+    pub thresholds: Thresholds,
+}
+
+/// How many checks in a row it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// To be well again.
+    pub healthy: u32,
+    /// Not to be well any more.
+    pub unhealthy: u32,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A connection.
+    Tcp,
+    /// A request.
+    Http(HttpCheck),
+    /// The gRPC health service.
+    Grpc {
+        /// About this service; all of them if it is empty.
+        service: String,
+    },
+}
+
+/// A request, and what is expected in answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Path and query.
+    pub path: String,
+    /// What to ask for, if not for the server's own name.
+    pub host: Option<String>,
+    /// One of these.
+    pub expect_status: Vec<u16>,
+    /// This text.
+    pub expect_body: Option<String>,
+}
+
+/// Who says which servers there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Where to look.
+    pub source: ServerSource,
+    /// How long to wait until looking again.
+    pub refresh: Duration,
+}
+
+/// Where servers are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerSource {
+    /// In this file.
+    File(PathBuf),
+}
+
+/// How a server is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in its turn.
+    RoundRobin,
+    /// By chance.
+    Random,
+    /// The one with the fewest requests under way.
+    LeastConnections,
+    /// Of two by chance, the one with fewer requests under way.
+    P2c,
+    /// The same key, the same server.
+    Consistent(HashKey),
+    /// The same client, the same server.
+    Sticky(Sticky),
+}
+
+/// What of a request decides about its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// Its path, without the query.
+    Path,
+    /// This header.
+    Header(HeaderName),
+    /// This cookie.
+    Cookie(String),
+    /// The client's address.
+    ClientIp,
+}
+
+/// A cookie by which a client comes back to its server.
+#[derive(Clone, Debug)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: String,
+    /// What it is made from. `None`: a key that lasts as long as the process.
+    pub key: Option<Secret>,
+}
+
+impl PartialEq for Sticky {
+    fn eq(&self, other: &Sticky) -> bool {
+        let keys = [self, other].map(|sticky| sticky.key.as_ref().map(Secret::expose));
+        self.cookie == other.cookie && keys[0] == keys[1]
+    }
+}
+
+impl Eq for Sticky {}
 
 /// One server of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its share of the requests; at least 1.
+    pub weight: u32,
+    /// Whether it gets requests only when no other server can take them.
+    pub backup: bool,
+}
+
+/// How long servers may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For making a connection, TLS included.
+    pub connect: Duration,
+    /// From one piece of an answer to the next.
+    pub read: Duration,
+    /// For taking a piece of a request.
+    pub write: Duration,
+    /// How long a connection is kept that nobody uses.
+    pub idle: Duration,
 }
 
 pub(super) fn validate(
     raw: &BTreeMap<String, raw::Upstream>,
+    server: &ServerSettings,
     at: &At<'_>,
 ) -> Option<BTreeMap<Name, Upstream>> {
     all(raw.iter().map(|(name, upstream)| {
         let at = at.key(name);
-        let servers = servers(&upstream.servers, &at.key("servers"));
-        Some((Name::from(&**name), Upstream { servers: servers?, balance: upstream.balance }))
+        let (servers, discovery) = match source(upstream, &at) {
+            Some((servers, discovery)) => (Some(servers), discovery),
+            None => (None, None),
+        };
+        let balance = balance(&upstream.balance, &at.key("balance"));
+        let tls = optional(upstream.tls.as_ref().map(|tls| upstream_tls::tls(tls, &at.key("tls"))));
+        let via = optional(upstream.via.as_ref().map(|via| connect_proxy(via, &at.key("via"))));
+        let protocol = upstream_tls::protocol(upstream, &at);
+        let timeouts = timeouts(&upstream.timeouts, server);
+        let check = upstream.health_check.as_ref();
+        let health_check = optional(check.map(|check| health_check(check, &at.key("health_check"))));
+        let upstream = Upstream {
+            servers: servers?,
+            discovery,
+            balance: balance?,
+            health_check: health_check?,
+            circuit_breaker: upstream.circuit_breaker.as_ref().map(circuit_breaker),
+            tls: tls?,
+            via: via?,
+            protocol: protocol?,
+            timeouts,
+        };
+        Some((Name::from(&**name), upstream))
     }))
+}
+
+/// What is not written is nothing, and nothing is wrong with it.
+fn optional<T>(validated: Option<Option<T>>) -> Option<Option<T>> {
+    match validated {
+        None => Some(None),
+        Some(validated) => validated.map(Some),
+    }
+}
+
+fn balance(raw: &raw::Balance, at: &At<'_>) -> Option<Balance> {
+    Some(match raw {
+        raw::Balance::RoundRobin => Balance::RoundRobin,
+        raw::Balance::Random => Balance::Random,
+        raw::Balance::LeastConnections => Balance::LeastConnections,
+        raw::Balance::P2c => Balance::P2c,
+        raw::Balance::Consistent(raw) => Balance::Consistent(hash_key(raw, &at.key("consistent"))?),
+        raw::Balance::Sticky(raw) => {
+            let cookie = cookie_name(&raw.cookie, &at.key("sticky").key("cookie"))?;
+            Balance::Sticky(Sticky { cookie, key: raw.key.clone() })
+        }
+    })
+}
+
+fn hash_key(raw: &raw::Consistent, at: &At<'_>) -> Option<HashKey> {
+    let name_at = at.key("name");
+    match (raw.by, &raw.name) {
+        (raw::By::Path, None) => Some(HashKey::Path),
+        (raw::By::ClientIp, None) => Some(HashKey::ClientIp),
+        (raw::By::Path | raw::By::ClientIp, Some(_)) => {
+            name_at.error_at_key(
+                "there is only one of these, which has no name",
+                "remove `name`, or choose by `header` or `cookie`",
+            );
+            None
+        }
+        (raw::By::Header, Some(name)) => match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => Some(HashKey::Header(name)),
+            Err(_) => {
+                name_at.error("this is not a header's name", "use letters, digits and `-`");
+                None
+            }
+        },
+        (raw::By::Cookie, Some(name)) => Some(HashKey::Cookie(cookie_name(name, &name_at)?)),
+        (raw::By::Header | raw::By::Cookie, None) => {
+            at.key("by")
+                .error("by which one is not said", "add its `name`: `{ by: header, name: X-Tenant }`");
+            None
+        }
+    }
+}
+
+/// Names of cookies are made of the same characters as those of headers (RFC 6265 section 4.1.1).
+fn cookie_name(name: &str, at: &At<'_>) -> Option<String> {
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        at.error("this is not a cookie's name", "use letters, digits, `-` and `_`");
+        return None;
+    }
+    Some(name.to_string())
+}
+
+fn circuit_breaker(raw: &raw::CircuitBreaker) -> CircuitBreaker {
+    CircuitBreaker {
+        consecutive_errors: raw.consecutive_errors.unwrap_or(5),
+        open_for: raw.open_for.map_or(Duration::from_secs(10), |raw::Duration(time)| time),
+    }
+}
+
+fn health_check(raw: &raw::HealthCheck, at: &At<'_>) -> Option<HealthCheck> {
+    let or = |written: Option<raw::Duration>, default| {
+        written.map_or(Duration::from_secs(default), |raw::Duration(time)| time)
+    };
+    let kind = match (&raw.tcp, &raw.http, &raw.grpc) {
+        (Some(raw::TcpCheck {}), None, None) => CheckKind::Tcp,
+        (None, Some(http), None) => CheckKind::Http(http_check(http, &at.key("http"))?),
+        (None, None, Some(grpc)) => CheckKind::Grpc { service: grpc.service.clone() },
+        _ => {
+            at.error_at_key(
+                "a health check is of exactly one kind",
+                "keep one of `tcp: {}`, `http: { path: /health }` and `grpc: {}`",
+            );
+            return None;
+        }
+    };
+    Some(HealthCheck {
+        kind,
+        interval: or(raw.interval, 5),
+        timeout: or(raw.timeout, 1),
+        thresholds: Thresholds { healthy: raw.healthy.unwrap_or(1), unhealthy: raw.unhealthy.unwrap_or(1) },
+    })
+}
+
+fn http_check(raw: &raw::HttpCheck, at: &At<'_>) -> Option<HttpCheck> {
+    let path = raw.path.as_deref().unwrap_or("/");
+    let good_path = path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok();
+    if !good_path {
+        at.key("path").error("this is not a path", "begin with `/`, as in `/health?deep=1`");
+    }
+    let good_host = raw.host.as_ref().is_none_or(|host| host.parse::<http::uri::Authority>().is_ok());
+    if !good_host {
+        at.key("host").error("this is not a host", "write a name, with a port if need be: `users.internal`");
+    }
+    (good_path && good_host).then(|| HttpCheck {
+        path: path.to_string(),
+        host: raw.host.clone(),
+        expect_status: raw.expect_status.clone().unwrap_or_else(|| vec![200]),
+        expect_body: raw.expect_body.clone(),
+    })
+}
+
+fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamServer>, Option<Discovery>)> {
+    match (&raw.servers, &raw.discovery) {
+        (Some(list), None) => Some((servers(list, &at.key("servers"))?, None)),
+        (None, Some(found)) => Some((Vec::new(), Some(discovery(found, &at.key("discovery"))?))),
+        (None, None) => {
+            at.error_at_key("there are no servers", "add `servers: [{ address: 172.28.0.20:8080 }]`");
+            None
+        }
+        (Some(_), Some(_)) => {
+            at.key("discovery")
+                .error_at_key("servers are either listed or found", "keep one of `servers` and `discovery`");
+            None
+        }
+    }
+}
+
+fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
+    let Some(file) = &raw.file else {
+        at.error_at_key("where to look is not said", "add `file: { path: servers.yaml }`");
+        return None;
+    };
+    let path = PathBuf::from(&file.path);
+    let at = at.key("file").key("path");
+    match std::fs::read_to_string(&path) {
+        Err(error) => {
+            at.error(
+                format!("this file cannot be read: {error}"),
+                "give the path of a file that the gateway may read",
+            );
+            None
+        }
+        Ok(text) => match read_servers(&file.path, &text) {
+            Err(report) => {
+                for found in report.diagnostics() {
+                    let (file, line, column) = report.position(&found.place);
+                    at.error(format!("{file}:{line}:{column}: {}", found.message), &*found.fix);
+                }
+                None
+            }
+            Ok(_) => Some(Discovery {
+                source: ServerSource::File(path),
+                refresh: raw.refresh.map_or(Duration::from_secs(1), |raw::Duration(time)| time),
+            }),
+        },
+    }
+}
+
+/// Servers from a text of their own: a list like that of `servers`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read_servers(name: &str, text: &str) -> Result<Vec<UpstreamServer>, Report> {
+    let (document, mut found) = Document::read(name, text);
+    let findings = schema::check(&document, &schema::of_servers());
+    found.extend(findings.diagnostics);
+    let mut read = None;
+    if let Some(list) = findings.rest.and_then(|rest| serde_json::from_value::<Vec<_>>(rest).ok()) {
+        let check = Check::new(&document);
+        read = servers(&list, &check.root());
+        found.extend(check.into_found());
+    }
+    match read {
+        Some(servers) if found.is_empty() => Ok(servers),
+        _ => Err(Report::new(document.sources, found)),
+    }
+}
+
+fn connect_proxy(raw: &raw::Via, at: &At<'_>) -> Option<SocketAddr> {
+    let address = raw.connect_proxy.parse().ok();
+    if address.is_none() {
+        let fix = "write it like `127.0.0.1:3128`";
+        at.key("connect_proxy").error("this is not an IP address with a port", fix);
+    }
+    address
+}
+
+fn timeouts(raw: &raw::Timeouts, server: &ServerSettings) -> Timeouts {
+    let or = |written: Option<raw::Duration>, default| written.map_or(default, |raw::Duration(time)| time);
+    let minute = Duration::from_secs(60);
+    Timeouts {
+        connect: or(raw.connect, server.connection_pool.connect_timeout),
+        read: or(raw.read, minute),
+        write: or(raw.write, minute),
+        idle: or(raw.idle, server.connection_pool.idle_timeout),
+    }
 }
 
 fn servers(raw: &[raw::UpstreamServer], at: &At<'_>) -> Option<Vec<UpstreamServer>> {
@@ -49,6 +426,6 @@ fn servers(raw: &[raw::UpstreamServer], at: &At<'_>) -> Option<Vec<UpstreamServe
             );
             return None;
         }
-        Some(UpstreamServer { address })
+        Some(UpstreamServer { address, weight: server.weight.unwrap_or(1), backup: server.backup })
     }))
 }

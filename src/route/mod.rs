@@ -16,12 +16,13 @@ mod tree;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::http::RequestHeader;
 
 use crate::config::{Name, PathRule};
 use crate::middleware::Chain;
-use crate::upstream::Upstream;
+use crate::upstream::{Retry, Upstream};
 use path::BadPath;
 use tree::Tree;
 
@@ -36,6 +37,10 @@ pub struct Route {
     pub name: Name,
     /// Who answers them.
     pub upstream: Arc<Upstream>,
+    /// How long a request may take as a whole.
+    pub timeout: Option<Duration>,
+    /// When a request is sent again.
+    pub retry: Retry,
     /// The policies that apply.
     pub chain: Chain,
 }

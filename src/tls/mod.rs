@@ -5,3 +5,7 @@
 //! what a listener presents, `upstream` for what a peer presents and believes.
 //!
 //! **Will know nothing** of listeners and peers beyond these types. Lessons 07, 20 and 21 are about it.
+
+pub mod peer;
+
+pub use peer::PeerTls;

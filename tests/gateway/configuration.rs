@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
         instead: ("    upstream: city", "    upstream: citi\n    timeot: 5"),
         says: &[
             ("9:15", "there is no upstream `citi`", "did you mean `city`?"),
-            ("10:5", "unknown key `timeot`", "there are"),
+            ("10:5", "unknown key `timeot`", "did you mean `timeout_secs`?"),
         ],
     },
     Case {
@@ -125,6 +125,101 @@ const CASES: &[Case] = &[
             ("8:35", "this header belongs to the body that it frames", "as the upstream sent it"),
             ("8:56", "this is not a header's name", "letters"),
         ],
+    },
+    Case {
+        it: "a weight of nothing, and a time without a unit",
+        instead: (
+            "127.0.0.1:9001",
+            "127.0.0.1:9001\n        weight: 0\n    timeouts: { read: 5, idle: 0s, connect: 5 minutes }",
+        ),
+        says: &[
+            ("7:17", "less than the minimum of 1", "Its share of the requests"),
+            ("8:23", "text is wanted here, and a number was found", "From one piece of an answer"),
+            ("8:32", "does not match", "How long a connection is kept"),
+            ("8:45", "does not match", "For making a connection"),
+        ],
+    },
+    Case {
+        it: "a health check of two kinds, and one of none",
+        instead: ("    servers:", "    health_check: { tcp: {}, http: { path: health } }\n    servers:"),
+        says: &[("5:5", "of exactly one kind", "keep one of `tcp: {}`")],
+    },
+    Case {
+        it: "a health check that asks for nothing",
+        instead: (
+            "    servers:",
+            "    health_check: { http: { path: health, host: a b, expect_status: [20], expect_body: \"\" }, healthy: 0 }\n    servers:",
+        ),
+        says: &[
+            ("5:70", "less than the minimum of 200", "at"),
+            ("5:88", "shorter than 1 character", "Text that must be in"),
+            ("5:103", "less than the minimum of 1", "How many checks in a row must pass"),
+        ],
+    },
+    Case {
+        it: "a health check without a path or a host",
+        instead: ("    servers:", "    health_check: { http: { path: health, host: a b } }\n    servers:"),
+        says: &[
+            ("5:35", "this is not a path", "begin with `/`"),
+            ("5:49", "this is not a host", "users.internal"),
+        ],
+    },
+    Case {
+        it: "reasons for a retry that are none, and a budget that is no percentage",
+        instead: (
+            "    upstream: city",
+            "    upstream: city\n    retry: { on: [conect, 200], attempts: 0, budget: 120% }",
+        ),
+        says: &[
+            ("10:19", "none of the words that can stand here", "did you mean `connect`?"),
+            ("10:27", "less than the minimum of 400", "A status from 400"),
+            ("10:43", "less than the minimum of 1", "How many times it is sent"),
+            ("10:54", "does not match", "How many requests may be sent again"),
+        ],
+    },
+    Case {
+        it: "a breaker that opens at nothing",
+        instead: (
+            "    servers:",
+            "    circuit_breaker: { consecutive_errors: 0, open_for: 10 }\n    servers:",
+        ),
+        says: &[
+            ("5:44", "less than the minimum of 1", "How many errors in a row"),
+            ("5:57", "text is wanted here", "For how long the server gets no request"),
+        ],
+    },
+    Case {
+        it: "a choice by a header that has no name",
+        instead: ("    servers:", "    balance: { consistent: { by: header } }\n    servers:"),
+        says: &[("5:34", "by which one is not said", "add its `name`")],
+    },
+    Case {
+        it: "a name where there is only one",
+        instead: ("    servers:", "    balance: { consistent: { by: path, name: x } }\n    servers:"),
+        says: &[("5:40", "has no name", "remove `name`")],
+    },
+    Case {
+        it: "a cookie and a header that cannot be",
+        instead: (
+            "  city:\n",
+            "  a: { servers: [{ address: 127.0.0.1:1 }], balance: { sticky: { cookie: \"a=b\" } } }
+  b: { servers: [{ address: 127.0.0.1:1 }], balance: { consistent: { by: header, name: \"a b\" } } }
+  city:\n",
+        ),
+        says: &[
+            ("4:74", "this is not a cookie's name", "use letters"),
+            ("5:88", "this is not a header's name", "use letters"),
+        ],
+    },
+    Case {
+        it: "a choice that needs settings, without them",
+        instead: ("    servers:", "    balance: { sticky: {} }\n    servers:"),
+        says: &[("5:16", "the key `cookie` is missing", "Its name")],
+    },
+    Case {
+        it: "a forward proxy without an address",
+        instead: ("    servers:", "    via: { connect_proxy: proxy }\n    servers:"),
+        says: &[("5:27", "not an IP address with a port", "127.0.0.1:3128")],
     },
     Case {
         it: "what is not YAML",

@@ -7,3 +7,8 @@ mod support;
 mod configuration;
 mod routing;
 mod upstreams;
+mod upstreams_balance;
+mod upstreams_discovery;
+mod upstreams_health;
+mod upstreams_retry;
+mod upstreams_tls;

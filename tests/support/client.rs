@@ -27,6 +27,23 @@ pub fn get(address: SocketAddr, target: &str) -> Answer {
     exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
 }
 
+/// `GET` with headers, each a line without its end.
+pub fn get_with(address: SocketAddr, target: &str, headers: &[&str]) -> Answer {
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"))
+}
+
+/// `POST` of a body.
+pub fn post(address: SocketAddr, target: &str, body: &str) -> Answer {
+    let length = body.len();
+    exchange(
+        address,
+        &format!(
+            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ),
+    )
+}
+
 /// Sends a request that asks for the connection to be closed, and reads until it is.
 pub fn exchange(address: SocketAddr, request: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the gateway listens");

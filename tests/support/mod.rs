@@ -5,14 +5,20 @@
 //! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
 
 mod client;
+mod forward;
 mod gateway;
+mod grpc;
 mod origin;
+mod tls;
 
 use std::time::{Duration, Instant};
 
-pub use client::get;
+pub use client::{get, get_with, post};
+pub use forward::ForwardProxy;
 pub use gateway::{Gateway, run, run_with, validate};
-pub use origin::Origin;
+pub use grpc::GrpcOrigin;
+pub use origin::{Origin, Reply};
+pub use tls::{Authority, TlsOrigin};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,100 @@
+//! Groups whose servers somebody else names.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::{Gateway, Origin, get, until, validate};
+use crate::upstreams::answers;
+
+/// A gateway before a group whose servers are found.
+fn finding(discovery: &str) -> Gateway {
+    Gateway::start(&format!(
+        "
+server: {{ threads: 1 }}
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ group: {{ discovery: {{ {discovery} }} }} }}
+routes: [{{ name: all, upstream: group }}]
+"
+    ))
+}
+
+/// Puts another file in its place at once.
+fn put(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).expect("the file is written");
+    std::fs::rename(&new, path).expect("it is renamed");
+}
+
+fn list(origins: &[&Origin]) -> String {
+    origins.iter().map(|origin| format!("- {{ address: \"{}\" }}\n", origin.address())).collect()
+}
+
+/// Who answers, each once.
+fn team(gateway: &Gateway) -> BTreeSet<String> {
+    answers(gateway, 4).into_iter().collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+#[test]
+fn a_file_is_followed() {
+    let (blue, green) = (Origin::start("blue"), Origin::start("green"));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("servers.yaml");
+    put(&path, &list(&[&blue]));
+    let gateway = finding(&format!("file: {{ path: {} }}, refresh: 20ms", path.display()));
+    assert_eq!(team(&gateway), names(&["blue"]), "they are known from the first request");
+
+    put(&path, &list(&[&blue, &green]));
+    until("green has joined", || team(&gateway) == names(&["blue", "green"]));
+    put(&path, &list(&[&green]));
+    until("blue has left", || team(&gateway) == names(&["green"]));
+
+    // What makes no sense changes nothing, and is said once.
+    put(&path, "- { adress: 127.0.0.1:1 }\n");
+    until("it is said", || gateway.log().contains("unknown key `adress`"));
+    std::fs::remove_file(&path).expect("it was there");
+    until("it is said", || gateway.log().contains("the file cannot be read"));
+    assert_eq!(team(&gateway), names(&["green"]));
+    assert_eq!(gateway.log().matches("the file cannot be read").count(), 1);
+    put(&path, &list(&[&blue]));
+    until("blue is back", || get(gateway.address(), "/").body == "blue");
+
+    // Where nobody looks again, nothing changes.
+    let gateway = finding(&format!("file: {{ path: {} }}, refresh: 1h", path.display()));
+    assert_eq!(team(&gateway), names(&["blue"]));
+    put(&path, &list(&[&green]));
+    assert_eq!(team(&gateway), names(&["blue"]));
+}
+
+#[test]
+fn what_cannot_be_found_is_said_before_anything_starts() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("servers.yaml");
+    std::fs::write(&path, "- { address: 127.0.0.1:1 }\n- { address: here, weight: 0 }\n")
+        .expect("it is written");
+    let bad = format!("discovery: {{ file: {{ path: {} }} }}", path.display());
+    for (settings, message, remedy) in [
+        ("balance: random", "there are no servers", "add `servers:"),
+        (
+            "servers: [{ address: 127.0.0.1:1 }], discovery: { file: { path: x } }",
+            "servers are either listed or found",
+            "keep one of",
+        ),
+        ("discovery: {}", "where to look is not said", "add `file:"),
+        ("discovery: { file: { path: /nowhere } }", "this file cannot be read", "give the path"),
+        (&bad, "servers.yaml:2:28: this is less than the minimum of 1", "Its share"),
+    ] {
+        let outcome = validate(&format!(
+            "listeners: [{{ address: 127.0.0.1:6210 }}]\nroutes: [{{ name: r, upstream: u }}]\n\
+             upstreams:\n  u: {{ {settings} }}\n"
+        ));
+        let said = format!("{settings}:\n{}", outcome.stderr);
+        assert_eq!(outcome.code, Some(1), "{said}");
+        for part in [message, remedy, "gateway.yaml:4:", "1 problem"] {
+            assert!(outcome.stderr.contains(part), "`{part}` is not said: {said}");
+        }
+    }
+}
