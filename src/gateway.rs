@@ -6,17 +6,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
 use pingora::proxy::{FailToProxy, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::context::Ctx;
 use crate::middleware::Phases;
 use crate::rescue::{self, Refusal};
 use crate::state::State;
 use crate::upstream::Selection;
+use crate::wire;
 
 /// The one proxy behind all listeners.
 pub struct Gateway {
@@ -28,6 +30,25 @@ impl Gateway {
     /// A gateway for this state, which whoever holds the other end may swap.
     pub fn new(state: Arc<ArcSwap<State>>) -> Gateway {
         Gateway { state }
+    }
+
+    /// Refuses what two servers could read in two ways.
+    fn check(&self, session: &Session) -> Result<()> {
+        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        rescue::refuse(wire::head::check(session.req_header(), raw.as_deref()))
+    }
+
+    /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one
+    /// place.
+    fn name_host(&self, session: &mut Session) -> Result<()> {
+        let request = session.req_header_mut();
+        if request.version != Version::HTTP_11
+            && !request.headers.contains_key(header::HOST)
+            && let Some(authority) = wire::head::authority(request).map(<[u8]>::to_vec)
+        {
+            request.insert_header(header::HOST, authority)?;
+        }
+        Ok(())
     }
 
     /// The path as everybody will see it from here on.
@@ -60,6 +81,10 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
+        session.set_pipelining_enabled(true);
+        self.check(session)?;
+        self.name_host(session)?;
         self.normalize(session)?;
         self.route(session, ctx)?;
         match ctx.route_using(Phases::REQUEST) {
@@ -75,10 +100,15 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        match ctx.route_using(Phases::REQUEST_BODY) {
-            Some(route) => route.chain.request_body_filter(session, body, end_of_stream, ctx).await,
-            None => Ok(()),
+        if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
+            route.chain.request_body_filter(session, body, end_of_stream, ctx).await?;
         }
+        // HTTP/2 may end a body with an empty piece. Pingora 0.9.1 writes that as the chunk that ends a body, and
+        // then ends it once more: the upstream would read the rest as a second request (lesson 40).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -86,7 +116,11 @@ impl ProxyHttp for Gateway {
         let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let selection = Selection { request: session.req_header(), client, tried: &ctx.tried };
         let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = server.peer();
+        let mut peer = server.peer();
+        let switches = route.websocket && session.is_upgrade_req();
+        if !switches {
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        }
         ctx.server = Some(server);
         Ok(peer)
     }
@@ -109,6 +143,12 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // From here on, silence is no fault.
+            session.set_read_timeout(None);
+        }
+        let trailers = session.is_http2() && response.version == Version::HTTP_2;
+        wire::hop::remove_from_response(response, trailers);
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),

@@ -5,6 +5,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`config`] | from YAML to a validated [`config::Config`]; schema; diagnostics with places and remedies |
+//! | [`wire`] | what HTTP asks of a proxy: the shape of requests, headers that end at each hop |
 //! | [`route`] | normalized paths; from a request to its route |
 //! | [`upstream`] | servers, balancing, health, how to connect |
 //! | [`middleware`] | the trait for policies, their registry, the chain of a route, and the kinds that come along |
@@ -20,7 +21,7 @@
 //! # A request
 //!
 //! ```text
-//! listen ─► gateway::request_filter ─► route::normalized_target ─► route::Router::find ─► the chain's policies
+//! listen ─► gateway::request_filter ─► wire::head::check ─► route::normalized_target ─► route::Router::find ─► the chain's policies
 //!               upstream_peer       ─► upstream::Upstream::pick ─► InFlight::peer
 //!               …                      each further phase: the chain's policies, if any declares it
 //!               fail_to_proxy       ─► rescue::answer
@@ -45,3 +46,4 @@ pub mod server;
 pub mod state;
 pub mod tls;
 pub mod upstream;
+pub mod wire;

@@ -11,10 +11,14 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, Session};
 
 use crate::route::path::BadPath;
+use crate::wire::head::BadHead;
 
 /// Why the gateway itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The head can be read in several ways.
+    #[error("{0}")]
+    BadHead(#[from] BadHead),
     /// The path can be read in several ways.
     #[error("{0}")]
     BadPath(#[from] BadPath),
@@ -29,7 +33,7 @@ pub enum Refusal {
 impl Refusal {
     fn status(self) -> u16 {
         match self {
-            Refusal::BadPath(_) => 400,
+            Refusal::BadHead(_) | Refusal::BadPath(_) => 400,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
         }

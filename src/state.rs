@@ -36,6 +36,7 @@ impl State {
                     name: route.name.clone(),
                     // Validation has seen to it that both names exist.
                     upstream: upstreams[&route.upstream].clone(),
+                    websocket: route.websocket,
                     chain: Chain::new(policies),
                 };
                 (route.matches.path.clone(), Arc::new(compiled))

@@ -15,6 +15,8 @@ pub struct Route {
     pub matches: Match,
     /// The upstream that gets them. It exists.
     pub upstream: Name,
+    /// Whether a client may switch to WebSocket.
+    pub websocket: bool,
     /// The policies that apply, in this order. They exist.
     pub middlewares: Vec<Name>,
 }
@@ -63,6 +65,7 @@ pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
             name: Name::from(&*raw.name),
             matches: Match { path: rule? },
             upstream: upstream?,
+            websocket: raw.websocket,
             middlewares: middlewares?,
         })
     }))

@@ -36,6 +36,8 @@ pub struct Route {
     pub name: Name,
     /// Who answers them.
     pub upstream: Arc<Upstream>,
+    /// Whether a client may switch to WebSocket.
+    pub websocket: bool,
     /// The policies that apply.
     pub chain: Chain,
 }
@@ -61,14 +63,15 @@ pub fn normalized_target(request: &RequestHeader) -> Result<Option<String>, BadP
         return Err(BadPath::Character);
     }
     let path = request.uri.path();
-    match path::normalize(path)? {
-        Cow::Borrowed(_) => Ok(None),
-        Cow::Owned(mut target) => {
-            if let Some(query) = request.uri.query() {
-                target.push('?');
-                target.push_str(query);
-            }
-            Ok(Some(target))
-        }
+    let normal = path::normalize(path)?;
+    // RFC 9112, section 3.2.1: an absolute form goes on in origin form.
+    if matches!(normal, Cow::Borrowed(_)) && request.raw_path().first() == Some(&b'/') {
+        return Ok(None);
     }
+    let mut target = normal.into_owned();
+    if let Some(query) = request.uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    Ok(Some(target))
 }

@@ -6,4 +6,5 @@ mod support;
 
 mod configuration;
 mod routing;
+mod safety;
 mod upstreams;

@@ -7,12 +7,14 @@
 mod client;
 mod gateway;
 mod origin;
+mod scripted;
 
 use std::time::{Duration, Instant};
 
-pub use client::get;
+pub use client::{exchange, get, get_with, read_all, send};
 pub use gateway::{Gateway, run, run_with, validate};
 pub use origin::Origin;
+pub use scripted::{Received, Scripted};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -13,6 +13,10 @@ pub struct Route {
     pub matches: Match,
     /// Name of the upstream that gets them.
     pub upstream: String,
+    /// Whether a client may switch to WebSocket, over HTTP/1.1. No other protocol can be switched to, and unless
+    /// this is `true`, none: the upstream is not told of the wish. `false` unless set (lesson 23).
+    #[serde(default)]
+    pub websocket: bool,
     /// Names of the policies that apply, in the order in which they do.
     #[serde(default)]
     pub middlewares: Vec<String>,
