@@ -6,7 +6,7 @@ use http::Extensions;
 
 use crate::middleware::Phases;
 use crate::route::Route;
-use crate::upstream::{InFlight, Server};
+use crate::upstream::{InFlight, Tries};
 
 /// A request's memory. Empty until something has to be remembered: making one allocates nothing.
 #[derive(Default)]
@@ -15,8 +15,8 @@ pub struct Ctx {
     pub(crate) route: Option<Arc<Route>>,
     /// The server that is working on it.
     pub(crate) server: Option<InFlight>,
-    /// Servers that have failed it.
-    pub(crate) tried: Vec<Arc<Server>>,
+    /// Its time, and who has failed it.
+    pub(crate) tries: Tries,
     /// What policies remember, by their number in the chain.
     locals: Vec<Extensions>,
     /// The number of the policy that is running.

@@ -62,10 +62,17 @@ impl Gateway {
 
     fn route(&self, session: &Session, ctx: &mut Ctx) -> Result<()> {
         ctx.route = self.state.load().router.find(session.req_header()).cloned();
-        if ctx.route.is_none() {
-            return Refusal::NoRoute.into_error();
-        }
+        let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
+        ctx.tries.start(route.timeout);
         Ok(())
+    }
+}
+
+/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
+fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
+    match ctx.tries.time_left() {
+        Err(over) if !session.was_upgraded() => Refusal::from(over).into_error(),
+        _ => Ok(()),
     }
 }
 
@@ -100,6 +107,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        in_time(session, ctx)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
             route.chain.request_body_filter(session, body, end_of_stream, ctx).await?;
         }
@@ -113,10 +121,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
+        let left = rescue::refuse(ctx.tries.time_left())?;
         let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let selection = Selection { request: session.req_header(), client, tried: &ctx.tried };
+        let selection = Selection { request: session.req_header(), client, tried: ctx.tries.failed() };
         let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let mut peer = server.peer();
+        let mut peer = server.peer(left);
         let switches = route.websocket && session.is_upgrade_req();
         if !switches {
             peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
@@ -174,6 +183,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
+        in_time(session, ctx)?;
         if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
             route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
         }
@@ -189,8 +199,8 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let (Some(server), Some(route)) = (ctx.server.take(), &ctx.route) {
-            ctx.tried.push(server.server().clone());
-            error.set_retry(route.upstream.has_more(&ctx.tried));
+            ctx.tries.add_failed(server.server().clone());
+            error.set_retry(route.upstream.has_more(ctx.tries.failed()));
         }
         error
     }

@@ -11,6 +11,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, Session};
 
 use crate::route::path::BadPath;
+use crate::upstream::TimeIsOver;
 use crate::wire::head::BadHead;
 
 /// Why the gateway itself refuses a request.
@@ -28,6 +29,9 @@ pub enum Refusal {
     /// Nobody is left in the upstream who could be asked.
     #[error("no server of the upstream is left")]
     NoServer,
+    /// The request's time is over.
+    #[error("{0}")]
+    Late(#[from] TimeIsOver),
 }
 
 impl Refusal {
@@ -36,6 +40,7 @@ impl Refusal {
             Refusal::BadHead(_) | Refusal::BadPath(_) => 400,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
+            Refusal::Late(_) => 504,
         }
     }
 
@@ -125,6 +130,7 @@ mod tests {
             (down(InvalidHTTPHeader), Some(400)),
             (*Error::new_in(InternalError), Some(500)),
             (*Refusal::NoServer.into_error::<()>().expect_err("it refuses"), Some(503)),
+            (*Refusal::Late(TimeIsOver).into_error::<()>().expect_err("it refuses"), Some(504)),
             (*Refusal::NoRoute.into_error::<()>().expect_err("it refuses"), Some(404)),
             (*Refusal::BadPath(BadPath::Escape).into_error::<()>().expect_err("it refuses"), Some(400)),
         ] {

@@ -25,6 +25,7 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
 
     let conf = ServerConf {
         threads: config.server.threads,
+        upstream_keepalive_pool_size: config.server.connection_pool.max_idle,
         grace_period_seconds: Some(GRACE),
         graceful_shutdown_timeout_seconds: Some(GRACE),
         ..ServerConf::default()

@@ -37,6 +37,7 @@ impl State {
                     // Validation has seen to it that both names exist.
                     upstream: upstreams[&route.upstream].clone(),
                     websocket: route.websocket,
+                    timeout: route.timeout,
                     chain: Chain::new(policies),
                 };
                 (route.matches.path.clone(), Arc::new(compiled))

@@ -44,8 +44,8 @@ pub use middlewares::Named;
 pub use routes::{Match, PathRule, Route};
 pub use schema::schema;
 pub use secret::Secret;
-pub use server::ServerSettings;
-pub use upstreams::{Balance, Upstream, UpstreamServer};
+pub use server::{ConnectionPool, ServerSettings};
+pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.
 pub type Name = Arc<str>;
@@ -142,9 +142,9 @@ fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[S
     // All sections before any `?`: each reports for itself.
     let server = server::validate(&file.server);
     let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
-    let upstreams = upstreams::validate(&file.upstreams, &at.key("upstreams"));
+    let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
-    let routes = routes::validate(file, &at.key("routes"));
+    let routes = routes::validate(file, &server, &at.key("routes"));
     Some(Config {
         server,
         listeners: listeners?,

@@ -1,8 +1,10 @@
 //! `routes`: which requests go where.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::diagnostic::instead;
+use super::server::{ServerSettings, limit};
 use super::{At, Name, all, raw};
 use crate::route::path;
 
@@ -17,6 +19,8 @@ pub struct Route {
     pub upstream: Name,
     /// Whether a client may switch to WebSocket.
     pub websocket: bool,
+    /// How long a request may take as a whole. `None`: as long as it likes.
+    pub timeout: Option<Duration>,
     /// The policies that apply, in this order. They exist.
     pub middlewares: Vec<Name>,
 }
@@ -37,7 +41,7 @@ pub enum PathRule {
     Prefix(String),
 }
 
-pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
+pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -> Option<Vec<Route>> {
     let mut names = HashMap::new();
     let mut matches = HashMap::new();
     all(file.routes.iter().enumerate().map(|(index, raw)| {
@@ -66,6 +70,7 @@ pub(super) fn validate(file: &raw::File, at: &At<'_>) -> Option<Vec<Route>> {
             matches: Match { path: rule? },
             upstream: upstream?,
             websocket: raw.websocket,
+            timeout: raw.timeout_secs.map_or(server.upstream_timeout, limit),
             middlewares: middlewares?,
         })
     }))

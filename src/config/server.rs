@@ -1,6 +1,7 @@
 //! `server`: settings of the process.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use super::raw;
 
@@ -9,9 +10,38 @@ use super::raw;
 pub struct ServerSettings {
     /// How many threads serve requests.
     pub threads: usize,
+    /// How long a request may take as a whole, unless its route says otherwise. `None`: as long as it likes.
+    pub upstream_timeout: Option<Duration>,
+    /// Connections to upstreams.
+    pub connection_pool: ConnectionPool,
+}
+
+/// Connections to upstreams, unless an upstream says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionPool {
+    /// How many that nobody uses are kept, for each thread.
+    pub max_idle: usize,
+    /// For how long.
+    pub idle_timeout: Duration,
+    /// How long making one may take.
+    pub connect_timeout: Duration,
 }
 
 pub(super) fn validate(raw: &raw::Server) -> ServerSettings {
     let cores = || available_parallelism().map_or(1, usize::from);
-    ServerSettings { threads: raw.threads.unwrap_or_else(cores) }
+    let pool = &raw.connection_pool;
+    ServerSettings {
+        threads: raw.threads.unwrap_or_else(cores),
+        upstream_timeout: limit(raw.upstream_timeout_secs.unwrap_or(30.0)),
+        connection_pool: ConnectionPool {
+            max_idle: pool.max_idle.unwrap_or(128),
+            idle_timeout: Duration::from_secs(pool.idle_timeout_secs.unwrap_or(60).into()),
+            connect_timeout: Duration::from_secs(pool.connect_timeout_secs.unwrap_or(3).into()),
+        },
+    }
+}
+
+/// Seconds as a limit; zero is none. The schema has seen to the range.
+pub(super) fn limit(secs: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(secs).ok().filter(|limit| !limit.is_zero())
 }

@@ -16,6 +16,7 @@ mod tree;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pingora::http::RequestHeader;
 
@@ -38,6 +39,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// Whether a client may switch to WebSocket.
     pub websocket: bool,
+    /// How long a request may take as a whole.
+    pub timeout: Option<Duration>,
     /// The policies that apply.
     pub chain: Chain,
 }

@@ -4,24 +4,28 @@
 //! discovery, and the peer: everything that Pingora must know to connect.
 //!
 //! **Offers** [`Upstream::pick`], which returns a server that counts as busy for as long as the returned
-//! [`InFlight`] lives, and [`InFlight::peer`].
+//! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries.
 //!
 //! **Knows nothing** of routes and middlewares. What a choice may depend on comes as a [`Selection`].
 //!
 //! Lessons 16 to 34 are about what happens here.
 
 mod balance;
+mod schedule;
 mod server;
+mod tries;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use pingora::http::RequestHeader;
 
 use crate::config::{self, Name};
-use balance::Balancer;
+use balance::Tier;
 pub use server::{InFlight, Server};
+pub use tries::{TimeIsOver, Tries};
 
 /// A group of servers that do the same work.
 pub struct Upstream {
@@ -29,9 +33,11 @@ pub struct Upstream {
     pub name: Name,
     /// What it was made from: a reload keeps an upstream for which this has not changed.
     pub config: config::Upstream,
-    /// Swapped as a whole when discovery finds others.
-    servers: ArcSwap<Vec<Arc<Server>>>,
-    balancer: Balancer,
+    /// Those that can be asked: the backups are the second tier. Swapped as a whole when that changes, so a
+    /// choice takes no lock.
+    ready: ArcSwap<[Tier; 2]>,
+    /// How many choices there have been.
+    turns: AtomicUsize,
 }
 
 /// What the choice of a server may depend on.
@@ -47,18 +53,30 @@ pub struct Selection<'a> {
 impl Upstream {
     /// Makes it, with servers that nobody has asked yet.
     pub fn new(name: Name, config: config::Upstream) -> Upstream {
-        let servers = config.servers.iter().map(|server| Arc::new(Server::new(server))).collect();
-        let balancer = Balancer::new(config.balance);
-        Upstream { name, config, servers: ArcSwap::from_pointee(servers), balancer }
+        let servers: Vec<_> =
+            config.servers.iter().map(|server| Arc::new(Server::new(server, &config))).collect();
+        let ready = ArcSwap::from_pointee(tiers(&servers, &config));
+        Upstream { name, config, ready, turns: AtomicUsize::new(0) }
     }
 
     /// The server that gets this request. `None` if no server is left that could.
     pub fn pick(&self, selection: &Selection<'_>) -> Option<InFlight> {
-        self.balancer.pick(&self.servers.load(), selection).map(InFlight::new)
+        let ready = self.ready.load();
+        let server = ready.iter().find_map(|tier| tier.pick(&self.turns, selection))?;
+        Some(InFlight::new(server.clone()))
     }
 
     /// Whether somebody is left who has not been asked.
     pub fn has_more(&self, tried: &[Arc<Server>]) -> bool {
-        self.servers.load().iter().any(|server| server.can_take(tried))
+        let ready = self.ready.load();
+        ready.iter().flat_map(Tier::servers).any(|server| server.can_take(tried))
     }
+}
+
+/// Those that can be asked, and those that are asked if none of them can take a request.
+fn tiers(servers: &[Arc<Server>], config: &config::Upstream) -> [Tier; 2] {
+    [false, true].map(|backup| {
+        let servers = servers.iter().filter(|server| server.backup == backup);
+        Tier::new(servers.cloned().collect(), &config.balance)
+    })
 }

@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
         instead: ("    upstream: city", "    upstream: citi\n    timeot: 5"),
         says: &[
             ("9:15", "there is no upstream `citi`", "did you mean `city`?"),
-            ("10:5", "unknown key `timeot`", "there are"),
+            ("10:5", "unknown key `timeot`", "did you mean `timeout_secs`?"),
         ],
     },
     Case {
@@ -124,6 +124,19 @@ const CASES: &[Case] = &[
         says: &[
             ("8:35", "this header belongs to the body that it frames", "as the upstream sent it"),
             ("8:56", "this is not a header's name", "letters"),
+        ],
+    },
+    Case {
+        it: "a weight of nothing, and a time without a unit",
+        instead: (
+            "127.0.0.1:9001",
+            "127.0.0.1:9001\n        weight: 0\n    timeouts: { read: 5, idle: 0s, connect: 5 minutes }",
+        ),
+        says: &[
+            ("7:17", "less than the minimum of 1", "Its share of the requests"),
+            ("8:23", "text is wanted here, and a number was found", "From one piece of an answer"),
+            ("8:32", "does not match", "How long a connection is kept"),
+            ("8:45", "does not match", "For making a connection"),
         ],
     },
     Case {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{exchange, get, get_with, read_all, send};
 pub use gateway::{Gateway, run, run_with, validate};
-pub use origin::Origin;
+pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};
 
 /// How long anything may take on a busy machine.

@@ -7,6 +7,7 @@
 //! Conventions: every struct has `deny_unknown_fields`; a choice of one is a struct of options with exactly one
 //! set, or an enum of plain words; a key that nothing reads does not exist.
 
+mod duration;
 mod listeners;
 mod middlewares;
 mod routes;
@@ -18,11 +19,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use duration::Duration;
 pub use listeners::Listener;
 pub use middlewares::Middleware;
 pub use routes::{Match, Route};
-pub use server::Server;
-pub use upstreams::{Balance, Upstream, UpstreamServer};
+pub use server::{ConnectionPool, Server};
+pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
 
 /// A file for `gateway --config`.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -17,6 +17,10 @@ pub struct Route {
     /// this is `true`, none: the upstream is not told of the wish. `false` unless set (lesson 23).
     #[serde(default)]
     pub websocket: bool,
+    /// How long a request may take as a whole, in seconds, however many servers are tried. What
+    /// `server.upstream_timeout_secs` says unless set; 0 for no limit (lesson 19).
+    #[schemars(range(min = 0, max = 86400))]
+    pub timeout_secs: Option<f64>,
     /// Names of the policies that apply, in the order in which they do.
     #[serde(default)]
     pub middlewares: Vec<String>,
