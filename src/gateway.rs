@@ -19,6 +19,7 @@ use crate::rescue::{self, Refusal};
 use crate::state::State;
 use crate::upstream::Selection;
 use crate::wire;
+use crate::wire::forwarded::Hop;
 
 /// The one proxy behind all listeners.
 pub struct Gateway {
@@ -48,6 +49,24 @@ impl Gateway {
         {
             request.insert_header(header::HOST, authority)?;
         }
+        Ok(())
+    }
+
+    /// Which request this is, and whose.
+    fn identify(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let id = wire::request_id::of(session.req_header());
+        session.req_header_mut().insert_header(wire::request_id::NAME, id.clone())?;
+        ctx.id = Some(id);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let state = self.state.load();
+        let trusted = &state.trusted_proxies;
+        let hop = Hop {
+            peer,
+            trusted: peer.is_some_and(|peer| wire::forwarded::contains(trusted, peer)),
+            tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        };
+        ctx.client = wire::forwarded::client(session.req_header(), hop, trusted);
+        ctx.hop = Some(hop);
         Ok(())
     }
 
@@ -90,6 +109,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
         session.set_pipelining_enabled(true);
+        self.identify(session, ctx)?;
         self.check(session)?;
         self.name_host(session)?;
         self.normalize(session)?;
@@ -120,10 +140,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        ctx.proxied = true;
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let selection = Selection { request: session.req_header(), client, tried: ctx.tries.failed() };
+        let selection =
+            Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
         let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
         let mut peer = server.peer(left);
         let switches = route.websocket && session.is_upgrade_req();
@@ -140,6 +161,9 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if let Some(hop) = ctx.hop {
+            wire::forwarded::tell(request, hop)?;
+        }
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
             Some(route) => route.chain.upstream_request_filter(session, request, ctx),
             None => Ok(()),
@@ -170,6 +194,11 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if let Some(id) = &ctx.id
+            && !response.status.is_informational()
+        {
+            response.insert_header(wire::request_id::NAME, id.clone())?;
+        }
         match ctx.route_using(Phases::RESPONSE) {
             Some(route) => route.chain.response_filter(session, response, ctx),
             None => Ok(()),
@@ -205,8 +234,8 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _ctx: &mut Ctx) -> FailToProxy {
-        rescue::answer(session, error).await
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        rescue::answer(session, error, ctx).await
     }
 
     /// What a client did wrong is an answer, not an incident.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::config::{Config, Name};
 use crate::middleware::Chain;
 use crate::route::{Route, Router};
@@ -10,6 +12,8 @@ use crate::upstream::Upstream;
 
 /// Routes, and the upstreams behind them.
 pub struct State {
+    /// Whose word about clients is believed.
+    pub trusted_proxies: Box<[IpNet]>,
     /// From requests to routes.
     pub router: Router,
     /// All upstreams, also those to which no route leads.
@@ -43,7 +47,11 @@ impl State {
                 (route.matches.path.clone(), Arc::new(compiled))
             })
             .collect();
-        State { router: Router::new(&routes), upstreams }
+        State {
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
+            router: Router::new(&routes),
+            upstreams,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod diagnostic;
 mod document;
 mod listeners;
 mod middlewares;
+mod networks;
 pub mod raw;
 mod routes;
 mod schema;
@@ -140,7 +141,7 @@ impl Config {
 /// From what was written to what is meant. `None` if something was reported.
 fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[Source]>) -> Option<Config> {
     // All sections before any `?`: each reports for itself.
-    let server = server::validate(&file.server);
+    let server = server::validate(&file.server, &at.key("server"));
     let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);

@@ -140,6 +140,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "networks that are none",
+        instead: ("listeners:", "server: { trusted_proxies: [10.0.0.0/8, 10.0.0.1/8, proxies] }\nlisteners:"),
+        says: &[
+            ("1:41", "inside a network", "write `10.0.0.0/8`"),
+            ("1:53", "this is not a network", "10.0.0.0/8"),
+        ],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod configuration;
+mod forwarding;
 mod routing;
 mod safety;
 mod upstreams;

@@ -107,11 +107,12 @@ fn next(rest: &mut &[u8]) -> Option<Answer> {
         return Some(answer);
     }
     if answer.header("Transfer-Encoding").is_some() {
-        loop {
-            let line = rest.windows(2).position(|window| window == b"\r\n").expect("a chunk has a size");
+        // A body that breaks off is as long as it is.
+        while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
             let size = usize::from_str_radix(&text(&rest[..line]), 16).expect("it is a number");
-            answer.body += &text(&rest[line + 2..line + 2 + size]);
-            *rest = &rest[line + 2 + size + 2..];
+            let end = (line + 2 + size).min(rest.len());
+            answer.body += &text(&rest[line + 2..end]);
+            *rest = &rest[(end + 2).min(rest.len())..];
             if size == 0 {
                 break;
             }
