@@ -89,7 +89,7 @@ fn sentence(status: u16) -> &'static str {
 }
 
 /// How long a client is listened to that still sends what nobody wants.
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// In what form a client wants to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,9 +19,11 @@
 //! To add a key: a field with its doc comment in [`raw`], the validated field and its rule in the section's
 //! module here, and an end-to-end case in `tests/`.
 
+mod actions;
 pub mod diagnostic;
 mod document;
 mod listeners;
+mod matches;
 mod middlewares;
 mod networks;
 pub mod raw;
@@ -38,11 +40,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::middleware::Registry;
+pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
 pub use listeners::Listener;
+pub use matches::{HostRule, Match, PathRule, Pattern, ValueRule};
 pub use middlewares::Named;
-pub use routes::{Match, PathRule, Route};
+pub use routes::Route;
 pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};

@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use duration::Duration;
 pub use listeners::Listener;
 pub use middlewares::Middleware;
-pub use routes::{Match, Route};
+pub use routes::{Match, Redirect, Respond, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
 
