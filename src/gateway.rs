@@ -15,6 +15,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::context::Ctx;
+use crate::listen::Guarded;
 use crate::middleware::Phases;
 use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
@@ -38,6 +39,13 @@ impl Gateway {
     /// Refuses what two servers could read in two ways.
     fn check(&self, session: &Session) -> Result<()> {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        if let Some(guarded) = session.stream().and_then(Guarded::of) {
+            guarded.guard().free();
+            let most = usize::try_from(guarded.guard().header_bytes()).unwrap_or(usize::MAX);
+            if raw.as_ref().is_some_and(|raw| raw.len() > most) {
+                return Refusal::LongHead.into_error();
+            }
+        }
         rescue::refuse(wire::head::check(session.req_header(), raw.as_deref()))
     }
 

@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 use pingora::prelude::*;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::services::listening::Service;
 
 use crate::config::{Config, Report};
 use crate::gateway::Gateway;
@@ -34,10 +33,8 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
-    let mut proxy = http_proxy(&server.configuration, Gateway::new(state));
-    proxy.handle_init_modules();
-    let mut service = Service::new("gateway".to_string(), proxy);
-    listen::add(&mut service, config);
+    let proxy = http_proxy(&server.configuration, Gateway::new(state));
+    let service = listen::service(proxy, config).expect("validation has read all certificates");
     server.add_service(service);
 
     for listener in &config.listeners {

@@ -43,7 +43,7 @@ use crate::middleware::Registry;
 pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
-pub use listeners::Listener;
+pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
 pub use matches::{HostRule, Match, PathRule, Pattern, ValueRule};
 pub use middlewares::Named;
 pub use routes::Route;
@@ -109,7 +109,7 @@ impl Config {
     /// routes: [{ name: all, upstream: city }]
     /// ";
     /// let config = Config::parse("example", text, &Registry::default()).unwrap();
-    /// assert_eq!(config.listeners[0].address.port(), 8080);
+    /// assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
     /// ```
     pub fn parse(name: &str, text: &str, registry: &Registry) -> Result<Config, Report> {
         let (document, syntax) = Document::read(name, text);

@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod configuration;
 mod forwarding;
+mod listeners;
 mod routing;
 mod safety;
 mod upstreams;

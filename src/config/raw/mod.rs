@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use duration::Duration;
-pub use listeners::Listener;
+pub use listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use middlewares::Middleware;
 pub use routes::{Match, Redirect, Respond, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
