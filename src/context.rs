@@ -2,17 +2,23 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Extensions, HeaderValue};
 
 use crate::middleware::Phases;
 use crate::route::Route;
+use crate::upkeep::BusyGuard;
 use crate::upstream::{InFlight, Tries};
 use crate::wire::forwarded::Hop;
 
 /// A request's memory. Empty until something has to be remembered: making one allocates nothing.
 #[derive(Default)]
 pub struct Ctx {
+    /// When it began, if anybody wants to know.
+    pub(crate) begun: Option<Instant>,
+    /// Counts it for as long as it lives.
+    pub(crate) busy: Option<BusyGuard>,
     /// Its name in logs, on both sides.
     pub(crate) id: Option<HeaderValue>,
     /// What brought it.

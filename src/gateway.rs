@@ -2,6 +2,7 @@
 //! does is elsewhere.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -17,9 +18,11 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use crate::context::Ctx;
 use crate::listen::Guarded;
 use crate::middleware::Phases;
+use crate::observe::access::{AccessLog, Entry};
 use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
 use crate::state::State;
+use crate::upkeep::Busy;
 use crate::upstream::Selection;
 use crate::wire;
 use crate::wire::forwarded::Hop;
@@ -28,12 +31,14 @@ use crate::wire::forwarded::Hop;
 pub struct Gateway {
     /// Where requests go. A request uses one state from its beginning to its end.
     state: Arc<ArcSwap<State>>,
+    access: Option<Arc<AccessLog>>,
+    requests: Arc<Busy>,
 }
 
 impl Gateway {
     /// A gateway for this state, which whoever holds the other end may swap.
-    pub fn new(state: Arc<ArcSwap<State>>) -> Gateway {
-        Gateway { state }
+    pub fn new(state: Arc<ArcSwap<State>>, access: Option<Arc<AccessLog>>, requests: Arc<Busy>) -> Gateway {
+        Gateway { state, access, requests }
     }
 
     /// Refuses what two servers could read in two ways.
@@ -156,7 +161,11 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::default()
+        let begun = self.access.is_some().then(Instant::now);
+        let mut ctx = Ctx::default();
+        ctx.busy = Some(self.requests.begin());
+        ctx.begun = begun;
+        ctx
     }
 
     /// No modules: Pingora's compression would look at every answer, also where nothing is compressed.
@@ -308,5 +317,30 @@ impl ProxyHttp for Gateway {
         if let Some(route) = ctx.route_using(Phases::LOGGING) {
             route.chain.logging(session, error, ctx);
         }
+        if let Some(access) = &self.access {
+            access.write(&entry(session, error, ctx));
+        }
+    }
+}
+
+/// What the access log says of a request.
+fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -> Entry<'e> {
+    let request = session.req_header();
+    let is_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
+    Entry {
+        level: if is_upstream { "WARN" } else { "INFO" },
+        path: request.uri.path(),
+        method: request.method.as_str(),
+        route: ctx.route().map(|route| &*route.name),
+        upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
+        server: ctx.server.as_ref().map(|server| server.server().address),
+        status: session.response_written().map_or(0, |response| response.status.as_u16()),
+        duration_ms: ctx
+            .begun
+            .map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        bytes: session.body_bytes_sent(),
+        client: ctx.client,
+        request_id: ctx.id(),
+        error: error.map(|error| error.etype().as_str()),
     }
 }

@@ -11,12 +11,14 @@
 //! | [`middleware`] | the trait for policies, their registry, the chain of a route, and the kinds that come along |
 //! | [`listen`] | addresses and connections, before there is a request |
 //! | [`tls`] | certificates and keys for both sides |
-//! | [`observe`] | the log, and to come: access log, metrics, traces |
+//! | [`observe`] | the log and the access log, and to come: metrics, traces |
 //! | [`context`] | what one request remembers from phase to phase |
 //! | [`state`] | the compiled configuration, swapped as a whole |
 //! | [`gateway`] | Pingora's phases as a table of contents |
 //! | [`rescue`] | from errors to answers, the only place |
 //! | [`server`] | assembly |
+//! | [`upkeep`] | beside requests: the log's writer, and when to leave |
+//! | [`builder`] | the gateway as a library |
 //!
 //! # A request
 //!
@@ -34,6 +36,7 @@
 //!
 //! [`config::Config::load`] → [`state::State::new`] → [`gateway::Gateway`], put together in [`server::run`].
 
+pub mod builder;
 pub mod config;
 pub mod context;
 pub mod gateway;
@@ -45,5 +48,6 @@ pub mod route;
 pub mod server;
 pub mod state;
 pub mod tls;
+pub mod upkeep;
 pub mod upstream;
 pub mod wire;

@@ -23,6 +23,7 @@ mod actions;
 pub mod diagnostic;
 mod document;
 mod listeners;
+mod log;
 mod matches;
 mod middlewares;
 mod networks;
@@ -44,6 +45,7 @@ pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
 pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
+pub use log::{AccessSink, LogFormat, LogLevel, LogSettings};
 pub use matches::{HostRule, Match, PathRule, Pattern, ValueRule};
 pub use middlewares::Named;
 pub use routes::Route;
@@ -60,6 +62,8 @@ pub type Name = Arc<str>;
 pub struct Config {
     /// Settings of the process.
     pub server: ServerSettings,
+    /// What operators read.
+    pub log: LogSettings,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Groups of servers.
@@ -127,7 +131,7 @@ impl Config {
                 Ok(file) => config = validate(&file, &check.root(), registry, &document.sources),
                 Err(error) => {
                     // Not for the report: serde's sentences quote values.
-                    log::debug!("the schema permits what serde refuses: {error}");
+                    ::log::debug!("the schema permits what serde refuses: {error}");
                     check
                         .root()
                         .error("this cannot be read", "a fault of the gateway's schema: please report it");
@@ -146,12 +150,14 @@ impl Config {
 fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[Source]>) -> Option<Config> {
     // All sections before any `?`: each reports for itself.
     let server = server::validate(&file.server, &at.key("server"));
+    let log = log::validate(&file.log, &at.key("log"));
     let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
     let routes = routes::validate(file, &server, &at.key("routes"));
     Some(Config {
         server,
+        log: log?,
         listeners: listeners?,
         upstreams: upstreams?,
         routes: routes?,

@@ -18,6 +18,7 @@ use pingora::server::ShutdownWatch;
 
 use super::guard::{Guard, Guarded, Limits};
 use crate::config::{Address, Listener};
+use crate::upkeep::Busy;
 use crate::wire::forwarded;
 
 /// What a listener asks of its connections.
@@ -99,12 +100,13 @@ impl PreTlsProcess for Door {
 pub struct App<P> {
     proxy: Arc<P>,
     endpoints: Arc<Endpoints>,
+    connections: Arc<Busy>,
 }
 
 impl<P> App<P> {
     /// For the proxy behind all listeners.
-    pub fn new(proxy: P, endpoints: Arc<Endpoints>) -> App<P> {
-        App { proxy: Arc::new(proxy), endpoints }
+    pub fn new(proxy: P, endpoints: Arc<Endpoints>, connections: Arc<Busy>) -> App<P> {
+        App { proxy: Arc::new(proxy), endpoints, connections }
     }
 }
 
@@ -117,6 +119,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for App<P> {
         if endpoint.listener.tls.is_none() && !endpoint.accepts(digest.as_deref().and_then(client)) {
             return None;
         }
+        let _busy = self.connections.begin();
         let guard = Guard::new(endpoint.limits);
         let guarded = Guarded::new(stream, guard.clone());
         let connection = Arc::new(Connection { proxy: self.proxy.clone(), endpoint, guard });

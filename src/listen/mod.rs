@@ -28,6 +28,7 @@ use pingora::tls::x509::store::X509StoreBuilder;
 
 use crate::config::{Address, Config, Diagnostic, ListenerTls, Report, TlsVersion};
 use crate::tls::certificate::{self, Certificate};
+use crate::upkeep::Busy;
 pub use app::App;
 use app::{Door, Endpoints};
 pub use guard::Guarded;
@@ -83,7 +84,7 @@ fn free(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If OpenSSL has something against what validation has let pass.
-pub fn service<P>(proxy: P, config: &Config) -> pingora::Result<Service<App<P>>>
+pub fn service<P>(proxy: P, config: &Config, connections: Arc<Busy>) -> pingora::Result<Service<App<P>>>
 where
     P: HttpServerApp + Send + Sync + 'static,
 {
@@ -103,7 +104,7 @@ where
         }
     }
     listeners.set_pre_tls_callback(Arc::new(Door(endpoints.clone())));
-    Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints)))
+    Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, connections)))
 }
 
 fn settings(tls: &ListenerTls) -> pingora::Result<TlsSettings> {

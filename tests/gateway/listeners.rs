@@ -107,7 +107,7 @@ fn a_connection_waits_for_a_request_as_long_as_it_may() {
 
 #[test]
 fn a_body_has_its_time_too() {
-    let gateway = before(&Scripted::plain(), "{ address: $LISTEN, body_timeout: 300ms }");
+    let gateway = before(&Scripted::plain(), "{ address: $LISTEN, body_timeout: 1s }");
     let head = b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabc";
     let mut late = connect(gateway.address());
     late.write_all(head).expect("the gateway reads");
@@ -117,7 +117,7 @@ fn a_body_has_its_time_too() {
     let mut slow = connect(gateway.address());
     slow.write_all(head).expect("the gateway reads");
     for byte in b"def" {
-        std::thread::sleep(Duration::from_millis(150)); // time is the subject
+        std::thread::sleep(Duration::from_millis(400)); // time is the subject
         slow.write_all(&[*byte]).expect("the gateway reads");
     }
     assert_eq!(statuses(&mut slow), [200]);
@@ -177,6 +177,19 @@ fn each_listener_has_its_guests() {
         assert_eq!(!send(gateway.address(), LAST).is_empty(), own, "{lists}");
         assert_eq!(!send(gateway.other(), LAST).is_empty(), other, "{lists}");
     }
+}
+
+#[test]
+fn guests_are_known_before_tls_begins() {
+    let authority = Authority::new("authority");
+    let a = authority.issue("a.example");
+    let own = format!("tls: {{ certificates: [{}] }}", certificates(&[&a]));
+    let gateway = before(
+        &Scripted::plain(),
+        &format!("{{ address: $LISTEN, {own} }}, {{ address: $OTHER, {own}, deny: [127.0.0.1] }}"),
+    );
+    assert!(tls(gateway.address(), &authority, "a.example", &Client::default()).is_ok());
+    assert!(tls(gateway.other(), &authority, "a.example", &Client::default()).is_err());
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod duration;
 mod listeners;
+mod log;
 mod middlewares;
 mod routes;
 mod server;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 
 pub use duration::Duration;
 pub use listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
+pub use log::{Log, LogFormat, LogLevel};
 pub use middlewares::Middleware;
 pub use routes::{Match, Redirect, Respond, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
@@ -33,6 +35,9 @@ pub struct File {
     /// Settings of the process itself.
     #[serde(default)]
     pub server: Server,
+    /// What operators read.
+    #[serde(default)]
+    pub log: Log,
     /// Where clients connect. At least one.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Listener>,
