@@ -1,7 +1,6 @@
 //! A policy of your own: requests carry the day's password, or they go no further.
 //!
-//! Run  cargo run --example gateway_policy
-//! Try  curl -i http://127.0.0.1:6211/    and then with    -H 'X-Password: swordfish'
+//! Run  cargo run --example gateway_policy     Try  curl -i -H 'X-Password: swordfish' http://127.0.0.1:6211/
 
 use async_trait::async_trait;
 use pingora::prelude::*;
@@ -54,6 +53,7 @@ middlewares: { guarded: { password: { word: swordfish } } }
 routes: [{ name: hello, respond: { body: hi }, middlewares: [guarded] }]
 ";
 
+/// Serves until it is stopped.
 pub fn main() -> anyhow::Result<()> {
     let config = std::env::var("POLICY_CONFIG").unwrap_or(CONFIG.to_string());
     match Gateway::builder().register::<Password>().text(&config)?.run()? {}

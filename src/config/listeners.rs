@@ -117,10 +117,7 @@ pub(super) fn validate(raw: &[raw::Listener], at: &At<'_>) -> Option<Vec<Listene
                 "remove it: `tls: { h2: true }` offers HTTP/2 there",
             );
         }
-        let tls = match &raw.tls {
-            Some(raw) => Some(tls(raw, &here.key("tls"))),
-            None => None,
-        };
+        let tls = raw.tls.as_ref().map(|raw| tls(raw, &here.key("tls")));
         let allow = networks::validate(&raw.allow, &here.key("allow"));
         let deny = networks::validate(&raw.deny, &here.key("deny"));
         let time = |raw: Option<raw::Duration>, secs| raw.map_or(Duration::from_secs(secs), |raw| raw.0);

@@ -110,6 +110,7 @@ fn exclude<N: PartialEq>(one: &[(N, ValueRule)], other: &[(N, ValueRule)]) -> bo
     })
 }
 
+#[expect(clippy::mutable_key_type, reason = "an expression is compared by its text, which never changes")]
 /// Says which routes nobody could tell apart. `matches` are those of all routes, `None` where something is wrong.
 pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
     let mut seen: HashMap<(&PathRule, Option<&HostRule>), Vec<usize>> = HashMap::new();

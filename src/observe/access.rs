@@ -32,8 +32,11 @@ pub struct AccessLog {
     sender: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     /// What the writer will need, until it is started.
-    writer: Mutex<Option<(Receiver<Message>, Box<dyn Write + Send>)>>,
+    writer: Mutex<Option<Writer>>,
 }
+
+/// Where lines come from and where they go.
+type Writer = (Receiver<Message>, Box<dyn Write + Send>);
 
 /// What is said of a request.
 #[derive(Serialize)]

@@ -75,7 +75,8 @@ impl Certificate {
             alternative.filter_map(|name| name.dnsname().map(str::to_ascii_lowercase)).collect();
         if names.is_empty() {
             let common = first.subject_name().entries_by_nid(Nid::COMMONNAME);
-            names.extend(common.filter_map(|entry| Some(entry.data().as_utf8().ok()?.to_ascii_lowercase())));
+            names
+                .extend(common.filter_map(|entry| Some(entry.data().to_string().ok()?.to_ascii_lowercase())));
         }
         Ok(Certificate { chain, key, names })
     }

@@ -18,11 +18,11 @@ pub struct H2Answer {
     pub body: Bytes,
 }
 
-/// Sends requests on one connection, one after another: method, target, headers, and the pieces of the body.
-pub fn h2c(
-    address: SocketAddr,
-    requests: &[(&str, &str, &[(&str, &str)], &[&'static [u8]])],
-) -> Result<Vec<H2Answer>, hyper::Error> {
+/// Method, target, headers, and the pieces of the body.
+pub type H2Request<'r> = (&'r str, &'r str, &'r [(&'r str, &'r str)], &'r [&'static [u8]]);
+
+/// Sends requests on one connection, one after another.
+pub fn h2c(address: SocketAddr, requests: &[H2Request<'_>]) -> Result<Vec<H2Answer>, hyper::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(address).await.expect("the gateway listens");

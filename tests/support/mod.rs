@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use certificates::{Authority, Files};
 pub use client::{exchange, get, get_with, read_all, send};
 pub use gateway::{Gateway, run, run_with, validate};
-pub use h2::h2c;
+pub use h2::{H2Request, h2c};
 pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};
 
