@@ -6,12 +6,14 @@ use arc_swap::ArcSwap;
 use pingora::prelude::*;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
+use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 
 use crate::config::{Config, Report};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::state::State;
+use crate::upstream::Watch;
 
 /// How long requests in flight may take to finish after SIGTERM, in seconds.
 const GRACE: u64 = 1;
@@ -34,11 +36,16 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
-    let mut proxy = http_proxy(&server.configuration, Gateway::new(state));
+    let mut proxy = http_proxy(&server.configuration, Gateway::new(state.clone()));
     proxy.handle_init_modules();
     let mut service = Service::new("gateway".to_string(), proxy);
     listen::add(&mut service, config);
     server.add_service(service);
+
+    let upstreams = move || state.load().upstreams.values().cloned().collect();
+    let mut watch = background_service("upstreams", Watch(upstreams));
+    watch.threads = Some(1);
+    server.add_service(watch);
 
     for listener in &config.listeners {
         log::info!("listening on {}", listener.address);

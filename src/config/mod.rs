@@ -46,7 +46,9 @@ pub use routes::{Match, PathRule, Route};
 pub use schema::schema;
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
-pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
+pub use upstreams::{
+    Balance, CheckKind, HealthCheck, HttpCheck, Thresholds, Timeouts, Upstream, UpstreamServer,
+};
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.
 pub type Name = Arc<str>;

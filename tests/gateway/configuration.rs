@@ -148,6 +148,31 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "a health check of two kinds, and one of none",
+        instead: ("    servers:", "    health_check: { tcp: {}, http: { path: health } }\n    servers:"),
+        says: &[("5:5", "of exactly one kind", "keep one of `tcp: {}`")],
+    },
+    Case {
+        it: "a health check that asks for nothing",
+        instead: (
+            "    servers:",
+            "    health_check: { http: { path: health, host: a b, expect_status: [20], expect_body: \"\" }, healthy: 0 }\n    servers:",
+        ),
+        says: &[
+            ("5:70", "less than the minimum of 200", "at"),
+            ("5:88", "shorter than 1 character", "Text that must be in"),
+            ("5:103", "less than the minimum of 1", "How many checks in a row must pass"),
+        ],
+    },
+    Case {
+        it: "a health check without a path or a host",
+        instead: ("    servers:", "    health_check: { http: { path: health, host: a b } }\n    servers:"),
+        says: &[
+            ("5:35", "this is not a path", "begin with `/`"),
+            ("5:49", "this is not a host", "users.internal"),
+        ],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

@@ -10,3 +10,4 @@ mod forwarding;
 mod routing;
 mod safety;
 mod upstreams;
+mod upstreams_health;

@@ -6,6 +6,7 @@
 
 mod client;
 mod gateway;
+mod grpc;
 mod origin;
 mod scripted;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{exchange, get, get_with, read_all, send};
 pub use gateway::{Gateway, run, run_with, validate};
+pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};
 

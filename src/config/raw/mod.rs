@@ -24,7 +24,9 @@ pub use listeners::Listener;
 pub use middlewares::Middleware;
 pub use routes::{Match, Route};
 pub use server::{ConnectionPool, Server};
-pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
+pub use upstreams::{
+    Balance, GrpcCheck, HealthCheck, HttpCheck, TcpCheck, Timeouts, Upstream, UpstreamServer,
+};
 
 /// A file for `gateway --config`.
 #[derive(Debug, Deserialize, JsonSchema)]
