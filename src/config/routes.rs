@@ -54,6 +54,7 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
         }
         let rule = path_rule(&raw.matches, &at.key("match"));
         if let Some(rule) = &rule
+            && at.key("match").is_sound()
             && let Some(first) = matches.insert(rule.clone(), index)
         {
             at.key("match").error_at_key(

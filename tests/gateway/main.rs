@@ -6,6 +6,8 @@ mod support;
 
 mod answers;
 mod configuration;
+mod configuration_texts;
+mod configuration_values;
 mod forwarding;
 mod routing;
 mod safety;

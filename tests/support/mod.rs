@@ -13,7 +13,7 @@ mod scripted;
 use std::time::{Duration, Instant};
 
 pub use client::{exchange, get, get_with, read_all, send};
-pub use gateway::{Gateway, run, run_with, validate};
+pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
 pub use grpc::GrpcOrigin;
 pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};
