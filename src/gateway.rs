@@ -6,16 +6,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::context::Ctx;
+use crate::listen::Guarded;
 use crate::middleware::Phases;
 use crate::rescue::{self, Refusal};
+use crate::route::{Action, rewrite};
 use crate::state::State;
 use crate::upstream::Selection;
 use crate::wire;
@@ -36,6 +39,13 @@ impl Gateway {
     /// Refuses what two servers could read in two ways.
     fn check(&self, session: &Session) -> Result<()> {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        if let Some(guarded) = session.stream().and_then(Guarded::of) {
+            guarded.guard().free();
+            let most = usize::try_from(guarded.guard().header_bytes()).unwrap_or(usize::MAX);
+            if raw.as_ref().is_some_and(|raw| raw.len() > most) {
+                return Refusal::LongHead.into_error();
+            }
+        }
         rescue::refuse(wire::head::check(session.req_header(), raw.as_deref()))
     }
 
@@ -87,6 +97,52 @@ impl Gateway {
     }
 }
 
+/// Routes that need no upstream.
+impl Gateway {
+    /// The gateway's own answer, where the route has one.
+    async fn answer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let Some(route) = ctx.route.clone() else { return Ok(false) };
+        let (mut head, body) = match &route.action {
+            Action::Proxy(..) => return Ok(false),
+            Action::Respond(respond) => {
+                let mut head = ResponseHeader::build(respond.status, Some(4))?;
+                head.insert_header(header::CONTENT_TYPE, respond.content_type.clone())?;
+                (head, respond.body.clone())
+            }
+            Action::Redirect(redirect) => {
+                let tls = ctx.hop.is_some_and(|hop| hop.tls);
+                let place = rewrite::location(redirect, &route.path, session.req_header(), tls);
+                let Some(place) = rescue::refuse(place)? else { return Refusal::NoRoute.into_error() };
+                let mut head = ResponseHeader::build(redirect.status, Some(4))?;
+                head.insert_header(header::LOCATION, place)?;
+                (head, Bytes::new())
+            }
+        };
+        // RFC 9110, section 8.6: these announce no length.
+        if head.status != StatusCode::NO_CONTENT {
+            head.set_content_length(body.len())?;
+        }
+        self.response_filter(session, &mut head, ctx).await?;
+        let ends = body.is_empty() || session.req_header().method == Method::HEAD;
+        let mut tasks = vec![HttpTask::Header(Box::new(head), ends)];
+        if !ends {
+            tasks.push(HttpTask::Body(Some(body), true));
+        }
+        session.write_response_tasks(tasks).await?;
+        Ok(true)
+    }
+
+    /// The target as the upstream is to see it.
+    fn rewrite(&self, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+        let Some(route) = &ctx.route else { return Ok(()) };
+        let Action::Proxy(_, changes) = &route.action else { return Ok(()) };
+        if let Some(target) = rescue::refuse(rewrite::target(changes, &route.path, request))? {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
 /// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
 fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     match ctx.tries.time_left() {
@@ -114,10 +170,12 @@ impl ProxyHttp for Gateway {
         self.name_host(session)?;
         self.normalize(session)?;
         self.route(session, ctx)?;
-        match ctx.route_using(Phases::REQUEST) {
-            Some(route) => route.chain.request_filter(session, ctx).await,
-            None => Ok(false),
+        if let Some(route) = ctx.route_using(Phases::REQUEST)
+            && route.chain.request_filter(session, ctx).await?
+        {
+            return Ok(true);
         }
+        self.answer(session, ctx).await
     }
 
     async fn request_body_filter(
@@ -145,7 +203,8 @@ impl ProxyHttp for Gateway {
         let left = rescue::refuse(ctx.tries.time_left())?;
         let selection =
             Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
-        let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
+        let Some(upstream) = route.upstream() else { return Refusal::NoServer.into_error() };
+        let Some(server) = upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
         let mut peer = server.peer(left);
         let switches = route.websocket && session.is_upgrade_req();
         if !switches {
@@ -161,6 +220,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        self.rewrite(request, ctx)?;
         if let Some(hop) = ctx.hop {
             wire::forwarded::tell(request, hop)?;
         }
@@ -227,9 +287,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let (Some(server), Some(route)) = (ctx.server.take(), &ctx.route) {
+        let upstream = ctx.route.as_ref().and_then(|route| route.upstream());
+        if let (Some(server), Some(upstream)) = (ctx.server.take(), upstream) {
             ctx.tries.add_failed(server.server().clone());
-            error.set_retry(route.upstream.has_more(ctx.tries.failed()));
+            error.set_retry(upstream.has_more(ctx.tries.failed()));
         }
         error
     }

@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The head can be read in several ways.
     #[error("{0}")]
     BadHead(#[from] BadHead),
+    /// The head is longer than the listener permits.
+    #[error("the head is too large")]
+    LongHead,
     /// The path can be read in several ways.
     #[error("{0}")]
     BadPath(#[from] BadPath),
@@ -43,6 +46,7 @@ impl Refusal {
     fn status(self) -> u16 {
         match self {
             Refusal::BadHead(_) | Refusal::BadPath(_) => 400,
+            Refusal::LongHead => 431,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
             Refusal::Late(_) => 504,
@@ -80,6 +84,7 @@ fn sentence(status: u16) -> &'static str {
         400 => "the request could not be understood",
         404 => "there is nothing at this address",
         408 => "the request took too long to arrive",
+        431 => "the request's head is too large",
         502 => "the upstream did not answer properly",
         503 => "no server can take the request now",
         504 => "the upstream took too long",
@@ -89,7 +94,7 @@ fn sentence(status: u16) -> &'static str {
 }
 
 /// How long a client is listened to that still sends what nobody wants.
-const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// In what form a client wants to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

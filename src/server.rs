@@ -7,7 +7,6 @@ use pingora::prelude::*;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::background::background_service;
-use pingora::services::listening::Service;
 
 use crate::config::{Config, Report};
 use crate::gateway::Gateway;
@@ -36,10 +35,8 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
-    let mut proxy = http_proxy(&server.configuration, Gateway::new(state.clone()));
-    proxy.handle_init_modules();
-    let mut service = Service::new("gateway".to_string(), proxy);
-    listen::add(&mut service, config);
+    let proxy = http_proxy(&server.configuration, Gateway::new(state.clone()));
+    let service = listen::service(proxy, config).expect("validation has read all certificates");
     server.add_service(service);
 
     let upstreams = move || state.load().upstreams.values().cloned().collect();

@@ -21,11 +21,13 @@
 //! To add a key: a field with its doc comment in [`raw`], the validated field and its rule in the section's
 //! module here, and an end-to-end case in `tests/`.
 
+mod actions;
 pub mod diagnostic;
 mod document;
 mod environment;
 mod fragments;
 mod listeners;
+mod matches;
 mod middlewares;
 mod networks;
 pub mod raw;
@@ -43,12 +45,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::middleware::Registry;
+pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
 pub use environment::Environment;
-pub use listeners::Listener;
+pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
+pub use matches::{HostRule, Match, PathRule, Pattern, ValueRule};
 pub use middlewares::Named;
-pub use routes::{Match, PathRule, Route};
+pub use routes::Route;
 pub use schema::{editor_schema, schema};
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
@@ -111,7 +115,7 @@ impl Config {
     /// routes: [{ name: all, upstream: city }]
     /// ";
     /// let config = Config::parse("example", text, &Registry::default()).unwrap();
-    /// assert_eq!(config.listeners[0].address.port(), 8080);
+    /// assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
     /// ```
     pub fn parse(name: &str, text: &str, registry: &Registry) -> Result<Config, Report> {
         let source = Source { name: name.to_string(), text: text.to_string() };

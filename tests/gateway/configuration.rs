@@ -29,7 +29,7 @@ const CASES: &[Case] = &[
         it: "an unknown key",
         instead: ("    upstream:", "    upstram:"),
         says: &[
-            ("8:5", "the key `upstream` is missing", "Name of the upstream"),
+            ("8:5", "nothing says what becomes of these requests", "name of the upstream"),
             ("9:5", "unknown key `upstram`", "did you mean `upstream`?"),
         ],
     },

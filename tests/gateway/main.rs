@@ -9,6 +9,7 @@ mod configuration;
 mod configuration_texts;
 mod configuration_values;
 mod forwarding;
+mod listeners;
 mod routing;
 mod safety;
 mod upstreams;

@@ -15,11 +15,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_gateway");
 pub struct Gateway {
     process: Child,
     address: SocketAddr,
+    other: SocketAddr,
     folder: TempDir,
 }
 
 impl Gateway {
-    /// Starts it, and returns when its port is open. In the text, `$LISTEN` is the address that it gets.
+    /// Starts it, and returns when its port is open. In the text, `$LISTEN` is the address that it gets, `$OTHER` a
+    /// second one, and `$FOLDER` a folder of its own.
     pub fn start(yaml: &str) -> Gateway {
         Gateway::start_with(yaml, |_| {})
     }
@@ -38,7 +40,12 @@ impl Gateway {
     fn try_start(yaml: &str, more: &dyn Fn(&mut Command)) -> Option<Gateway> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = TempDir::new().expect("a folder");
-        let config = write(folder.path(), &yaml.replace("$LISTEN", &address.to_string()));
+        let other = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let yaml = yaml
+            .replace("$LISTEN", &address.to_string())
+            .replace("$OTHER", &other.to_string())
+            .replace("$FOLDER", &folder.path().display().to_string());
+        let config = write(folder.path(), &yaml);
         let log = File::create(folder.path().join("log")).expect("a log");
         let mut command = Command::new(PROGRAM);
         command
@@ -49,7 +56,7 @@ impl Gateway {
             .stderr(log);
         more(&mut command);
         let process = command.spawn().expect("the program starts");
-        let mut gateway = Gateway { process, address, folder };
+        let mut gateway = Gateway { process, address, other, folder };
         let mut ended = None;
         until("the gateway listens", || {
             ended = gateway.process.try_wait().expect("it is our child");
@@ -66,6 +73,21 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens too.
+    pub fn other(&self) -> SocketAddr {
+        self.other
+    }
+
+    /// Its own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has said so far.

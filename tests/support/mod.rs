@@ -4,17 +4,21 @@
 //! Everything listens on loopback, on ports that the system gives, and ends when it is dropped. Nothing waits
 //! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
 
+mod certificates;
 mod client;
 mod gateway;
 mod grpc;
+mod h2;
 mod origin;
 mod scripted;
 
 use std::time::{Duration, Instant};
 
+pub use certificates::{Authority, Files};
 pub use client::{exchange, get, get_with, read_all, send};
 pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
 pub use grpc::GrpcOrigin;
+pub use h2::h2c;
 pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};
 

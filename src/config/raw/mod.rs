@@ -20,9 +20,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use duration::Duration;
-pub use listeners::Listener;
+pub use listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 pub use middlewares::Middleware;
-pub use routes::{Match, Route};
+pub use routes::{Match, Redirect, Respond, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
     Balance, GrpcCheck, HealthCheck, HttpCheck, TcpCheck, Timeouts, Upstream, UpstreamServer,
