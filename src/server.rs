@@ -14,6 +14,7 @@ use crate::listen;
 use crate::observe;
 use crate::state::State;
 use crate::upkeep::{Upkeep, Work};
+use crate::upstream::Watch;
 
 /// How long requests in flight may take to finish after SIGTERM, in seconds.
 const GRACE: u64 = 30;
@@ -38,11 +39,19 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
-    let proxy = http_proxy(&server.configuration, Gateway::new(state, access.clone(), work.requests.clone()));
+    let proxy =
+        http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.requests.clone()));
     let service = listen::service(proxy, config, work.connections.clone())
         .expect("validation has read all certificates");
     server.add_service(service);
-    server.add_service(background_service("upkeep", Upkeep { work, access }));
+    let mut upkeep = background_service("upkeep", Upkeep { work, access });
+    upkeep.threads = Some(1);
+    server.add_service(upkeep);
+
+    let upstreams = move || state.load().upstreams.values().cloned().collect();
+    let mut watch = background_service("upstreams", Watch(upstreams));
+    watch.threads = Some(1);
+    server.add_service(watch);
 
     for listener in &config.listeners {
         log::info!("listening on {}", listener.address);

@@ -58,7 +58,13 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
             })
         })
         .collect();
-    let matched: Vec<_> = routes.iter().map(|route| route.as_ref().map(|route| &route.matches)).collect();
+    // What could not be read of a match may be what makes it more specific.
+    let sound = |index: usize| at.index(index).key("match").is_sound();
+    let matched: Vec<_> = routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| route.as_ref().filter(|_| sound(index)).map(|route| &route.matches))
+        .collect();
     matches::ties(&matched, at);
     all(routes)
 }

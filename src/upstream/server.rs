@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
+use super::health::Health;
 use crate::config;
 
 /// One server of a group, and what is known of it.
@@ -18,6 +19,8 @@ pub struct Server {
     /// How to connect to it, made once.
     peer: HttpPeer,
     in_flight: AtomicUsize,
+    /// What checks have found out.
+    pub(super) health: Health,
 }
 
 impl Server {
@@ -37,7 +40,18 @@ impl Server {
             backup: config.backup,
             peer,
             in_flight: AtomicUsize::new(0),
+            health: Health::new(),
         }
+    }
+
+    /// How to connect to it.
+    pub(super) fn peer(&self) -> &HttpPeer {
+        &self.peer
+    }
+
+    /// Whether requests may be sent to it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.health.is_well()
     }
 
     /// How many requests it is working on, for us.

@@ -231,6 +231,66 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "a health check of two kinds, and one of none",
+        instead: ("    servers:", "    health_check: { tcp: {}, http: { path: health } }\n    servers:"),
+        says: &[("5:5", "of exactly one kind", "keep one of `tcp: {}`")],
+    },
+    Case {
+        it: "a health check that asks for nothing: what the schema and what validation find, at once",
+        instead: (
+            "    servers:",
+            "    health_check: { http: { path: health, host: a b, expect_status: [20], expect_body: \"\" }, healthy: 0 }\n    servers:",
+        ),
+        says: &[
+            ("5:35", "this is not a path", "begin with `/`"),
+            ("5:49", "this is not a host", "users.internal"),
+            ("5:70", "less than the minimum of 200", "see its description"),
+            ("5:88", "shorter than 1 character", "Text that must be in"),
+            ("5:103", "less than the minimum of 1", "How many checks in a row must pass"),
+        ],
+    },
+    Case {
+        it: "a health check without a path or a host",
+        instead: ("    servers:", "    health_check: { http: { path: health, host: a b } }\n    servers:"),
+        says: &[
+            ("5:35", "this is not a path", "begin with `/`"),
+            ("5:49", "this is not a host", "users.internal"),
+        ],
+    },
+    Case {
+        it: "a wrong type in one section hides nothing in another",
+        instead: (
+            "    upstream: city",
+            "    upstream: citi\n    middlewares: [cors]\nmiddlewares:\n  h: { response_headers: { remove: 7, set: { \"a b\": c } } }\nserver: { threads: many }",
+        ),
+        says: &[
+            ("9:15", "there is no upstream `citi`", "did you mean `city`?"),
+            ("10:19", "there is no middleware `cors`", "there is only `h`"),
+            ("12:36", "a list is wanted here, and a number was found", "Headers that are taken away"),
+            ("12:46", "this is not a header's name", "letters"),
+            ("13:20", "a whole number is wanted here, and text was found", "How many threads"),
+        ],
+    },
+    Case {
+        it: "a server that is none makes no name dangle, and hides no other",
+        instead: ("      - address: 127.0.0.1:9001", "      - 127.0.0.1\n      - address: localhost"),
+        says: &[
+            ("6:9", "a mapping is wanted here, and text was found", "One server of a group"),
+            ("7:18", "not an IP address with a port", "172.28.0.20:8080"),
+        ],
+    },
+    Case {
+        it: "an unknown key in a match says nothing about the other routes",
+        instead: (
+            "    upstream: city",
+            "    upstream: city\n  - { name: b, upstream: city, match: { pth: /b } }\n  - { name: c, upstream: city, match: { path_prefix: 7 } }",
+        ),
+        says: &[
+            ("10:41", "unknown key `pth`", "did you mean `path`?"),
+            ("11:54", "text is wanted here, and a number was found", "This path and all below it"),
+        ],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

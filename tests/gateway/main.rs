@@ -6,6 +6,8 @@ mod support;
 
 mod answers;
 mod configuration;
+mod configuration_texts;
+mod configuration_values;
 mod forwarding;
 mod library;
 mod listeners;
@@ -15,3 +17,4 @@ mod robustness;
 mod routing;
 mod safety;
 mod upstreams;
+mod upstreams_health;

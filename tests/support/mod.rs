@@ -7,6 +7,7 @@
 mod certificates;
 mod client;
 mod gateway;
+mod grpc;
 mod h2;
 mod origin;
 mod scripted;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 
 pub use certificates::{Authority, Files};
 pub use client::{exchange, get, get_with, read_all, send};
-pub use gateway::{Gateway, run, run_with, validate};
+pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
+pub use grpc::GrpcOrigin;
 pub use h2::{H2Request, h2c};
 pub use origin::{Origin, Reply};
 pub use scripted::{Received, Scripted};

@@ -26,7 +26,9 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use middlewares::Middleware;
 pub use routes::{Match, Redirect, Respond, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
-pub use upstreams::{Balance, Timeouts, Upstream, UpstreamServer};
+pub use upstreams::{
+    Balance, GrpcCheck, HealthCheck, HttpCheck, TcpCheck, Timeouts, Upstream, UpstreamServer,
+};
 
 /// A file for `gateway --config`.
 #[derive(Debug, Deserialize, JsonSchema)]
