@@ -1,16 +1,32 @@
 //! What one request remembers from phase to phase.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 
 use crate::middleware::Phases;
 use crate::route::Route;
+use crate::upkeep::BusyGuard;
 use crate::upstream::{Failure, InFlight, Replay, Tries};
+use crate::wire::forwarded::Hop;
 
 /// A request's memory. Empty until something has to be remembered: making one allocates nothing.
 #[derive(Default)]
 pub struct Ctx {
+    /// When it began, if anybody wants to know.
+    pub(crate) begun: Option<Instant>,
+    /// Counts it for as long as it lives.
+    pub(crate) busy: Option<BusyGuard>,
+    /// Its name in logs, on both sides.
+    pub(crate) id: Option<HeaderValue>,
+    /// What brought it.
+    pub(crate) hop: Option<Hop>,
+    /// Who sent it.
+    pub(crate) client: Option<IpAddr>,
+    /// Whether it is in the hands of the proxying, which has its own idea of when a connection is kept.
+    pub(crate) proxied: bool,
     /// The route that got the request; `None` before routing, and if there is none.
     pub(crate) route: Option<Arc<Route>>,
     /// The server that is working on it.
@@ -27,6 +43,17 @@ impl Ctx {
     /// The route that got the request.
     pub fn route(&self) -> Option<&Route> {
         self.route.as_deref()
+    }
+
+    /// Who sent the request: the address that connected or, behind `server.trusted_proxies`, the one that they
+    /// vouch for. `None` on a Unix socket.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// The request's `X-Request-Id`.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_ref()?.to_str().ok()
     }
 
     /// The state that the policy that is running keeps about this request. Each policy of a route has its own,
@@ -55,7 +82,8 @@ impl Ctx {
             // Its breaker learns of it before anybody is chosen again.
             self.server = None;
         }
-        let again = route.retry.allows(failure, replay, &mut self.tries, &route.upstream);
+        let Some(upstream) = route.upstream() else { return false };
+        let again = route.retry.allows(failure, replay, &mut self.tries, upstream);
         if again {
             self.server = None;
         }

@@ -2,33 +2,88 @@
 //! does is elsewhere.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::{Method, StatusCode, Version, header};
 use pingora::RetryType;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::context::Ctx;
+use crate::listen::Guarded;
 use crate::middleware::Phases;
+use crate::observe::access::{AccessLog, Entry};
 use crate::rescue::{self, Refusal};
+use crate::route::{Action, rewrite};
 use crate::state::State;
+use crate::upkeep::Busy;
 use crate::upstream::{Failure, Replay, Selection};
+use crate::wire;
+use crate::wire::forwarded::Hop;
 
 /// The one proxy behind all listeners.
 pub struct Gateway {
     /// Where requests go. A request uses one state from its beginning to its end.
     state: Arc<ArcSwap<State>>,
+    access: Option<Arc<AccessLog>>,
+    requests: Arc<Busy>,
 }
 
 impl Gateway {
     /// A gateway for this state, which whoever holds the other end may swap.
-    pub fn new(state: Arc<ArcSwap<State>>) -> Gateway {
-        Gateway { state }
+    pub fn new(state: Arc<ArcSwap<State>>, access: Option<Arc<AccessLog>>, requests: Arc<Busy>) -> Gateway {
+        Gateway { state, access, requests }
+    }
+
+    /// Refuses what two servers could read in two ways.
+    fn check(&self, session: &Session) -> Result<()> {
+        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        if let Some(guarded) = session.stream().and_then(Guarded::of) {
+            guarded.guard().free();
+            let most = usize::try_from(guarded.guard().header_bytes()).unwrap_or(usize::MAX);
+            if raw.as_ref().is_some_and(|raw| raw.len() > most) {
+                return Refusal::LongHead.into_error();
+            }
+        }
+        rescue::refuse(wire::head::check(session.req_header(), raw.as_deref()))
+    }
+
+    /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one
+    /// place.
+    fn name_host(&self, session: &mut Session) -> Result<()> {
+        let request = session.req_header_mut();
+        if request.version != Version::HTTP_11
+            && !request.headers.contains_key(header::HOST)
+            && let Some(authority) = wire::head::authority(request).map(<[u8]>::to_vec)
+        {
+            request.insert_header(header::HOST, authority)?;
+        }
+        Ok(())
+    }
+
+    /// Which request this is, and whose.
+    fn identify(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let id = wire::request_id::of(session.req_header());
+        session.req_header_mut().insert_header(wire::request_id::NAME, id.clone())?;
+        ctx.id = Some(id);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let state = self.state.load();
+        let trusted = &state.trusted_proxies;
+        let hop = Hop {
+            peer,
+            trusted: peer.is_some_and(|peer| wire::forwarded::contains(trusted, peer)),
+            tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        };
+        ctx.client = wire::forwarded::client(session.req_header(), hop, trusted);
+        ctx.hop = Some(hop);
+        Ok(())
     }
 
     /// The path as everybody will see it from here on.
@@ -48,12 +103,66 @@ impl Gateway {
     }
 }
 
+/// Routes that need no upstream.
+impl Gateway {
+    /// The gateway's own answer, where the route has one.
+    async fn answer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let Some(route) = ctx.route.clone() else { return Ok(false) };
+        let (mut head, body) = match &route.action {
+            Action::Proxy(..) => return Ok(false),
+            Action::Respond(respond) => {
+                let mut head = ResponseHeader::build(respond.status, Some(4))?;
+                head.insert_header(header::CONTENT_TYPE, respond.content_type.clone())?;
+                (head, respond.body.clone())
+            }
+            Action::Redirect(redirect) => {
+                let tls = ctx.hop.is_some_and(|hop| hop.tls);
+                let place = rewrite::location(redirect, &route.path, session.req_header(), tls);
+                let Some(place) = rescue::refuse(place)? else { return Refusal::NoRoute.into_error() };
+                let mut head = ResponseHeader::build(redirect.status, Some(4))?;
+                head.insert_header(header::LOCATION, place)?;
+                (head, Bytes::new())
+            }
+        };
+        // RFC 9110, section 8.6: these announce no length.
+        if head.status != StatusCode::NO_CONTENT {
+            head.set_content_length(body.len())?;
+        }
+        self.response_filter(session, &mut head, ctx).await?;
+        let ends = body.is_empty() || session.req_header().method == Method::HEAD;
+        let mut tasks = vec![HttpTask::Header(Box::new(head), ends)];
+        if !ends {
+            tasks.push(HttpTask::Body(Some(body), true));
+        }
+        session.write_response_tasks(tasks).await?;
+        Ok(true)
+    }
+
+    /// The target as the upstream is to see it.
+    fn rewrite(&self, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+        let Some(route) = &ctx.route else { return Ok(()) };
+        let Action::Proxy(_, changes) = &route.action else { return Ok(()) };
+        if let Some(target) = rescue::refuse(rewrite::target(changes, &route.path, request))? {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
 /// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
 fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     match ctx.tries.time_left() {
         Err(over) if !session.was_upgraded() => Refusal::from(over).into_error(),
         _ => Ok(()),
     }
+}
+
+/// An upstream sees an `Upgrade` only where the route lets clients switch.
+fn with_policy(mut peer: Box<HttpPeer>, switches: bool) -> Box<HttpPeer> {
+    if !switches {
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    }
+    peer
 }
 
 /// What the request permits, should it have to be sent again.
@@ -124,19 +233,30 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::default()
+        let begun = self.access.is_some().then(Instant::now);
+        let mut ctx = Ctx::default();
+        ctx.busy = Some(self.requests.begin());
+        ctx.begun = begun;
+        ctx
     }
 
     /// No modules: Pingora's compression would look at every answer, also where nothing is compressed.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
+        session.set_pipelining_enabled(true);
+        self.identify(session, ctx)?;
+        self.check(session)?;
+        self.name_host(session)?;
         self.normalize(session)?;
         self.route(session, ctx)?;
-        match ctx.route_using(Phases::REQUEST) {
-            Some(route) => route.chain.request_filter(session, ctx).await,
-            None => Ok(false),
+        if let Some(route) = ctx.route_using(Phases::REQUEST)
+            && route.chain.request_filter(session, ctx).await?
+        {
+            return Ok(true);
         }
+        self.answer(session, ctx).await
     }
 
     async fn request_body_filter(
@@ -147,26 +267,34 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         in_time(session, ctx)?;
-        match ctx.route_using(Phases::REQUEST_BODY) {
-            Some(route) => route.chain.request_body_filter(session, body, end_of_stream, ctx).await,
-            None => Ok(()),
+        if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
+            route.chain.request_body_filter(session, body, end_of_stream, ctx).await?;
         }
+        // HTTP/2 may end a body with an empty piece. Pingora 0.9.1 writes that as the chunk that ends a body, and
+        // then ends it once more: the upstream would read the rest as a second request (lesson 40).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        ctx.proxied = true;
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
         let number = ctx.tries.begin();
+        let switches = route.websocket && session.is_upgrade_req();
         if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
-            return Ok(server.peer(left, true));
+            return Ok(with_policy(server.peer(left, true), switches));
         }
         if number == 1 {
             route.retry.begin();
         }
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let selection = Selection { request: session.req_header(), client, tried: ctx.tries.failed() };
-        let Some(server) = route.upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = server.peer(left, false);
+        let selection =
+            Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
+        let Some(upstream) = route.upstream() else { return Refusal::NoServer.into_error() };
+        let Some(server) = upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
+        let peer = with_policy(server.peer(left, false), switches);
         ctx.server = Some(server);
         Ok(peer)
     }
@@ -177,6 +305,10 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        self.rewrite(request, ctx)?;
+        if let Some(hop) = ctx.hop {
+            wire::forwarded::tell(request, hop)?;
+        }
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
             Some(route) => route.chain.upstream_request_filter(session, request, ctx),
             None => Ok(()),
@@ -190,6 +322,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         judge_answer(session, response, ctx)?;
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // From here on, silence is no fault.
+            session.set_read_timeout(None);
+        }
+        let trailers = session.is_http2() && response.version == Version::HTTP_2;
+        wire::hop::remove_from_response(response, trailers);
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),
@@ -202,6 +340,11 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if let Some(id) = &ctx.id
+            && !response.status.is_informational()
+        {
+            response.insert_header(wire::request_id::NAME, id.clone())?;
+        }
         stick(session, response, ctx)?;
         match ctx.route_using(Phases::RESPONSE) {
             Some(route) => route.chain.response_filter(session, response, ctx),
@@ -250,8 +393,8 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _ctx: &mut Ctx) -> FailToProxy {
-        rescue::answer(session, error).await
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        rescue::answer(session, error, ctx).await
     }
 
     /// What a client did wrong is an answer, not an incident.
@@ -263,5 +406,30 @@ impl ProxyHttp for Gateway {
         if let Some(route) = ctx.route_using(Phases::LOGGING) {
             route.chain.logging(session, error, ctx);
         }
+        if let Some(access) = &self.access {
+            access.write(&entry(session, error, ctx));
+        }
+    }
+}
+
+/// What the access log says of a request.
+fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -> Entry<'e> {
+    let request = session.req_header();
+    let is_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
+    Entry {
+        level: if is_upstream { "WARN" } else { "INFO" },
+        path: request.uri.path(),
+        method: request.method.as_str(),
+        route: ctx.route().map(|route| &*route.name),
+        upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
+        server: ctx.server.as_ref().map(|server| server.server().address),
+        status: session.response_written().map_or(0, |response| response.status.as_u16()),
+        duration_ms: ctx
+            .begun
+            .map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        bytes: session.body_bytes_sent(),
+        client: ctx.client,
+        request_id: ctx.id(),
+        error: error.map(|error| error.etype().as_str()),
     }
 }

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pingora_city::config::Config;
-use pingora_city::middleware::Registry;
-use pingora_city::{observe, server};
+use pingora_city::gateway::Gateway;
 
 /// An API gateway on Pingora.
 #[derive(Parser)]
@@ -32,11 +30,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = Config::load(&arguments.config, &Registry::default())?;
+    let ready = Gateway::builder().file(&arguments.config)?;
     if arguments.validate {
         println!("{} can be used", arguments.config.display());
         return Ok(());
     }
-    observe::start_log();
-    match server::run(&config)? {}
+    match ready.run()? {}
 }

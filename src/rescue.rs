@@ -4,18 +4,30 @@
 //! the form of the answer. What an error says about itself, with addresses and causes, is for the log: a client
 //! reads a constant.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use pingora::http::ResponseHeader;
+use http::{Method, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::{FailToProxy, Session};
 
+use crate::context::Ctx;
 use crate::route::path::BadPath;
 use crate::upstream::TimeIsOver;
+use crate::wire::head::BadHead;
+use crate::wire::request_id;
 
 /// Why the gateway itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The head can be read in several ways.
+    #[error("{0}")]
+    BadHead(#[from] BadHead),
+    /// The head is longer than the listener permits.
+    #[error("the head is too large")]
+    LongHead,
     /// The path can be read in several ways.
     #[error("{0}")]
     BadPath(#[from] BadPath),
@@ -33,7 +45,8 @@ pub enum Refusal {
 impl Refusal {
     fn status(self) -> u16 {
         match self {
-            Refusal::BadPath(_) => 400,
+            Refusal::BadHead(_) | Refusal::BadPath(_) => 400,
+            Refusal::LongHead => 431,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
             Refusal::Late(_) => 504,
@@ -71,6 +84,7 @@ fn sentence(status: u16) -> &'static str {
         400 => "the request could not be understood",
         404 => "there is nothing at this address",
         408 => "the request took too long to arrive",
+        431 => "the request's head is too large",
         502 => "the upstream did not answer properly",
         503 => "no server can take the request now",
         504 => "the upstream took too long",
@@ -79,38 +93,158 @@ fn sentence(status: u16) -> &'static str {
     }
 }
 
-/// The answer, with Pingora's error head (`Cache-Control: private, no-store`) and a body in JSON.
-fn json(status: u16, message: &'static str) -> Result<(ResponseHeader, Bytes)> {
-    // By hand, which is safe for a number and constants without a quote.
-    let body = format!("{{\"status\": {status}, \"message\": \"{message}\"}}\n");
+/// How long a client is listened to that still sends what nobody wants.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// In what form a client wants to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Html,
+    Grpc,
+}
+
+impl Form {
+    fn wanted(request: &RequestHeader) -> Form {
+        let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if text(header::CONTENT_TYPE).starts_with("application/grpc") {
+            return Form::Grpc;
+        }
+        let accept = text(header::ACCEPT);
+        let html = weight(accept, "text/html");
+        if html > 0.0 && html >= weight(accept, "application/json") { Form::Html } else { Form::Json }
+    }
+}
+
+/// How much a type is wanted (RFC 9110, section 12.5.1). Only where it is named: `*/*` asks for nothing special.
+fn weight(accept: &str, wanted: &str) -> f32 {
+    let mut best = 0.0;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        if parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted)) {
+            let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
+            best = f32::max(best, weight.unwrap_or(0.0));
+        }
+    }
+    best
+}
+
+/// gRPC's word for a status (the mapping of its "HTTP to gRPC Status Code", and what is more exact here).
+fn grpc_status(status: u16) -> &'static str {
+    match status {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 | 405 => "12",
+        408 | 504 => "4",
+        413 => "8",
+        429 | 502 | 503 => "14",
+        _ => "2",
+    }
+}
+
+/// Pingora's error head (`Cache-Control: private, no-store`), without its name.
+fn head(status: u16) -> ResponseHeader {
     let mut head = ServerSession::generate_error(status);
-    head.insert_header(http::header::CONTENT_TYPE, "application/json")?;
+    head.remove_header(&header::SERVER);
+    head
+}
+
+/// The answer.
+fn response(status: u16, message: &'static str, form: Form) -> Result<(ResponseHeader, Bytes)> {
+    // By hand, which is safe for a number and constants without a quote.
+    let (kind, body) = match form {
+        Form::Grpc => {
+            let mut head = head(200);
+            head.insert_header(header::CONTENT_TYPE, "application/grpc")?;
+            head.insert_header("grpc-status", grpc_status(status))?;
+            head.insert_header("grpc-message", message)?;
+            head.remove_header(&header::CONTENT_LENGTH);
+            return Ok((head, Bytes::new()));
+        }
+        Form::Json => ("application/json", format!("{{\"status\": {status}, \"message\": \"{message}\"}}\n")),
+        Form::Html => (
+            "text/html; charset=utf-8",
+            format!(
+                "<!doctype html>\n<html lang=\"en\"><title>{status}</title><h1>{status}</h1><p>{message}</p></html>\n"
+            ),
+        ),
+    };
+    let mut head = head(status);
+    head.insert_header(header::CONTENT_TYPE, kind)?;
     if status == 503 {
-        head.insert_header(http::header::RETRY_AFTER, "1")?;
+        head.insert_header(header::RETRY_AFTER, "1")?;
     }
     head.set_content_length(body.len())?;
     Ok((head, Bytes::from(body)))
 }
 
 /// Tells the client, if an answer has not begun yet. The status is the one to log.
-pub async fn answer(session: &mut Session, error: &Error) -> FailToProxy {
+pub async fn answer(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToProxy {
     // 499: never sent, but what logs call a client that has left.
     let Some((error_code, message)) = verdict(error) else {
         return FailToProxy { error_code: 499, can_reuse_downstream: false };
     };
-    let written = match json(error_code, message) {
-        Ok((head, body)) => session.write_error_response(head, body).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = written {
+    if session.response_written().is_some_and(|head| !head.status.is_informational() || head.status == 101) {
+        return FailToProxy { error_code, can_reuse_downstream: false };
+    }
+    // A connection can be kept if it is sure where its next request begins.
+    let keep = !ctx.proxied && !matches!(error_code, 400 | 408) && session.is_body_done();
+    if !keep {
+        session.set_keepalive(None);
+    }
+    if let Err(error) = write(session, error_code, message, ctx).await {
         log::debug!("the client could not be told: {error}");
     }
-    FailToProxy { error_code, can_reuse_downstream: false }
+    FailToProxy { error_code, can_reuse_downstream: keep }
+}
+
+async fn write(session: &mut Session, status: u16, message: &'static str, ctx: &Ctx) -> Result<()> {
+    let form = Form::wanted(session.req_header());
+    let (mut head, body) = response(status, message, form)?;
+    if let Some(id) = &ctx.id {
+        head.insert_header(request_id::NAME, id.clone())?;
+    }
+    // A client that waits to be asked for its body sends none when it is refused (RFC 9110, section 10.1.1).
+    let sends = !session.is_body_done() && !session.req_header().headers.contains_key(header::EXPECT);
+    session.set_total_drain_timeout(Some(LINGER));
+    if sends && session.is_http2() {
+        // To answer in mid-body resets the stream, and clients have taken that for the answer: read first.
+        let _ = session.drain_request_body().await;
+    }
+    let ends = body.is_empty() || session.req_header().method == Method::HEAD;
+    let mut tasks = vec![HttpTask::Header(Box::new(head), ends)];
+    if !ends {
+        tasks.push(HttpTask::Body(Some(body), true));
+    }
+    session.write_response_tasks(tasks).await?;
+    if sends && !session.is_http2() {
+        // To close on unread bytes resets the connection, and the answer may be lost with it: read now (lesson 40).
+        let _ = session.drain_request_body().await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_are_told_as_they_want_it() {
+        for (name, value, form) in [
+            ("Accept", "*/*", Form::Json),
+            ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8", Form::Html),
+            ("Accept", "application/json, text/html;q=0.5", Form::Json),
+            ("Accept", "application/json;q=0.5, text/html", Form::Html),
+            ("Accept", "text/html;q=0", Form::Json),
+            ("Accept", "text/html;q=many", Form::Json),
+            ("Content-Type", "application/grpc+proto", Form::Grpc),
+        ] {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
+            request.insert_header(name, value).expect("it is a header");
+            assert_eq!(Form::wanted(&request), form, "{value}");
+        }
+    }
 
     #[test]
     fn each_failure_has_its_status() {

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, Name};
+use ipnet::IpNet;
+
+use crate::config::{self, Config, Name};
 use crate::middleware::Chain;
-use crate::route::{Route, Router};
+use crate::route::{Action, Route, Router};
 use crate::upstream::{Retry, Upstream};
 
 /// Routes, and the upstreams behind them.
 pub struct State {
+    /// Whose word about clients is believed.
+    pub trusted_proxies: Box<[IpNet]>,
     /// From requests to routes.
     pub router: Router,
     /// All upstreams, also those to which no route leads.
@@ -27,23 +31,28 @@ impl State {
         };
         let upstreams: BTreeMap<Name, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, config)| (name.clone(), upstream(name, config))).collect();
-        let routes: Vec<_> = config
-            .routes
-            .iter()
-            .map(|route| {
-                let policies = route.middlewares.iter().map(|name| config.middlewares[name].instance.clone());
-                let compiled = Route {
-                    name: route.name.clone(),
-                    // Validation has seen to it that both names exist.
-                    upstream: upstreams[&route.upstream].clone(),
-                    timeout: route.timeout,
-                    retry: Retry::new(route.retry.clone()),
-                    chain: Chain::new(policies),
-                };
-                (route.matches.path.clone(), Arc::new(compiled))
-            })
-            .collect();
-        State { router: Router::new(&routes), upstreams }
+        let routes = config.routes.iter().map(|route| {
+            let policies = route.middlewares.iter().map(|name| config.middlewares[name].instance.clone());
+            let compiled = Route {
+                name: route.name.clone(),
+                path: route.matches.path.clone(),
+                action: match &route.action {
+                    // Validation has seen to it that all names exist.
+                    config::Action::Proxy(proxy) => {
+                        Action::Proxy(upstreams[&proxy.upstream].clone(), proxy.rewrite.clone())
+                    }
+                    config::Action::Respond(respond) => Action::Respond(respond.clone()),
+                    config::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+                },
+                websocket: route.websocket,
+                timeout: route.timeout,
+                retry: Retry::new(route.retry.clone()),
+                chain: Chain::new(policies),
+            };
+            (&route.matches, Arc::new(compiled))
+        });
+        let router = Router::new(routes);
+        State { trusted_proxies: config.server.trusted_proxies.clone().into(), router, upstreams }
     }
 }
 

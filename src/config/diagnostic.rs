@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+/// How many are shown at once. Who has more has one mistake many times.
+const SHOWN: usize = 100;
+
 /// A text that configuration was read from.
 #[derive(Debug)]
 pub struct Source {
@@ -16,6 +19,16 @@ pub struct Source {
     pub name: String,
     /// What stands in it.
     pub text: String,
+}
+
+impl Source {
+    /// Its name, and the line and column of a place in it, counted from one, columns in characters.
+    pub fn position(&self, span: &Range<usize>) -> (&str, usize, usize) {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        (&self.name, line, before[line_start..].chars().count() + 1)
+    }
 }
 
 /// Where something was written. What was made in code has no place.
@@ -60,16 +73,12 @@ impl Report {
 
     /// File, line and column of a place, counted from one, columns in characters.
     pub fn position(&self, place: &Place) -> (&str, usize, usize) {
-        let Some(source) = self.sources.get(place.source) else { return ("", 1, 1) };
-        let before = source.text.get(..place.span.start).unwrap_or(&source.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.matches('\n').count() + 1;
-        (&source.name, line, before[line_start..].chars().count() + 1)
+        self.sources.get(place.source).map_or(("", 1, 1), |source| source.position(&place.span))
     }
 
     fn render(&self, renderer: &Renderer) -> String {
         let mut groups = Vec::new();
-        for diagnostic in &self.diagnostics {
+        for diagnostic in self.diagnostics.iter().take(SHOWN) {
             let group = Group::with_title(Level::ERROR.primary_title(&*diagnostic.message));
             let group = match self.sources.get(diagnostic.place.source) {
                 Some(source) => {
@@ -104,6 +113,9 @@ fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(&Renderer::plain()))?;
+        if self.diagnostics.len() > SHOWN {
+            write!(f, "\n\n… and {} more", self.diagnostics.len() - SHOWN)?;
+        }
         match self.diagnostics.len() {
             1 => write!(f, "\n\nerror: the configuration cannot be used: 1 problem"),
             n => write!(f, "\n\nerror: the configuration cannot be used: {n} problems"),

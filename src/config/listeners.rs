@@ -1,34 +1,207 @@
 //! `listeners`: where clients connect.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{At, Place, all, raw};
+use ipnet::IpNet;
+use openssl::x509::X509;
+
+pub use super::raw::TlsVersion;
+use super::{At, Place, all, networks, raw};
+use crate::tls::certificate::{self, Certificate};
 
 /// One address on which clients are served.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Where it was written: that it is taken only shows when it is opened.
     pub place: Place,
+    /// How it encrypts; plain if it does not.
+    pub tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: bool,
+    /// How long a head may take.
+    pub header_timeout: Duration,
+    /// How long a connection may wait for a request.
+    pub idle_timeout: Duration,
+    /// How long a client may take between two pieces of a body.
+    pub body_timeout: Duration,
+    /// How large a head may be.
+    pub max_header_bytes: u32,
+    /// How many requests a connection may bring; `None`: any.
+    pub max_requests: Option<u32>,
+    /// Whose connections are accepted; everybody's if empty.
+    pub allow: Vec<IpNet>,
+    /// Whose are not.
+    pub deny: Vec<IpNet>,
+}
+
+/// TLS for clients.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// What is presented; at least one.
+    pub certificates: Arc<[Certificate]>,
+    /// Who must have signed a client's certificate; `None`: no client is asked for one.
+    pub client_ca: Option<Vec<X509>>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Whether HTTP/2 is offered.
+    pub h2: bool,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Address {
+    /// Whether both cannot be opened. On Linux, `[::]` listens for IPv4 too.
+    fn overlaps(&self, other: &Address) -> bool {
+        match (self, other) {
+            (Address::Tcp(one), Address::Tcp(other)) => {
+                let all = |wide: IpAddr, narrow: IpAddr| {
+                    wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
+                };
+                let (a, b) = (one.ip(), other.ip());
+                one.port() == other.port() && one.port() != 0 && (a == b || all(a, b) || all(b, a))
+            }
+            _ => self == other,
+        }
+    }
 }
 
 pub(super) fn validate(raw: &[raw::Listener], at: &At<'_>) -> Option<Vec<Listener>> {
-    let mut seen = HashMap::new();
-    all(raw.iter().enumerate().map(|(index, listener)| {
-        let at = at.index(index).key("address");
-        let Ok(address) = listener.address.parse::<SocketAddr>() else {
-            at.error("this is not an IP address with a port", "write it like `0.0.0.0:8080` or `[::]:8080`");
-            return None;
-        };
-        if let Some(first) = seen.insert(address, index) {
-            at.error(
-                format!("listener {} has this address already", first + 1),
-                "remove one of the two, or give it another port",
-            );
-            return None;
+    let mut seen: Vec<(usize, Address)> = Vec::new();
+    all(raw.iter().enumerate().map(|(index, raw)| {
+        let here = at.index(index);
+        let address = address(&raw.address, &here.key("address"));
+        if let Some(address) = &address {
+            if let Some((first, other)) = seen.iter().find(|(_, other)| other.overlaps(address)) {
+                let same = if other == address { "has this address already" } else { "listens there too" };
+                here.key("address").error(
+                    format!("listener {} {same}", first + 1),
+                    "remove one of the two, or give it another port",
+                );
+            }
+            seen.push((index, address.clone()));
         }
-        Some(Listener { address, place: at.place() })
+        let is_unix = matches!(address, Some(Address::Unix(_)));
+        for (key, list) in [("allow", &raw.allow), ("deny", &raw.deny)] {
+            if is_unix && !list.is_empty() {
+                here.key(key).error_at_key(
+                    "clients of a Unix socket have no address",
+                    "remove it: who may connect is up to the file's permissions",
+                );
+            }
+        }
+        if raw.h2c && raw.tls.is_some() {
+            here.key("h2c").error_at_key(
+                "`h2c` is HTTP/2 without TLS, and this listener has TLS",
+                "remove it: `tls: { h2: true }` offers HTTP/2 there",
+            );
+        }
+        let tls = raw.tls.as_ref().map(|raw| tls(raw, &here.key("tls")));
+        let allow = networks::validate(&raw.allow, &here.key("allow"));
+        let deny = networks::validate(&raw.deny, &here.key("deny"));
+        let time = |raw: Option<raw::Duration>, secs| raw.map_or(Duration::from_secs(secs), |raw| raw.0);
+        Some(Listener {
+            place: here.key("address").place(),
+            address: address?,
+            tls: match tls {
+                Some(tls) => Some(tls?),
+                None => None,
+            },
+            h2c: raw.h2c,
+            header_timeout: time(raw.header_timeout, 10),
+            idle_timeout: time(raw.idle_timeout, 60),
+            body_timeout: time(raw.body_timeout, 60),
+            max_header_bytes: raw.max_header_bytes.unwrap_or(64 * 1024),
+            max_requests: raw.max_requests_per_connection,
+            allow: allow?,
+            deny: deny?,
+        })
     }))
+}
+
+fn address(written: &str, at: &At<'_>) -> Option<Address> {
+    if let Some(path) = written.strip_prefix("unix:") {
+        if path.starts_with('/') && path.len() < 108 {
+            return Some(Address::Unix(PathBuf::from(path)));
+        }
+        at.error(
+            "a socket needs a whole path, of at most 107 bytes",
+            "write it like `unix:/run/gateway.sock`",
+        );
+        return None;
+    }
+    match written.parse() {
+        Ok(address) => Some(Address::Tcp(address)),
+        Err(_) => {
+            at.error(
+                "this is not an IP address with a port",
+                "write it like `0.0.0.0:8080` or `[::]:8080`, or `unix:/run/gateway.sock` for a Unix socket",
+            );
+            None
+        }
+    }
+}
+
+fn tls(raw: &raw::ListenerTls, at: &At<'_>) -> Option<ListenerTls> {
+    let certificates = all::<_, Vec<_>>(raw.certificates.iter().enumerate().map(|(index, files)| {
+        let at = at.key("certificates").index(index);
+        let chain = usable(&files.cert, &at.key("cert"), "certificate", certificate::read_chain);
+        let key = usable(&files.key, &at.key("key"), "key", certificate::read_key);
+        let pair = Certificate::new(chain?, key?);
+        pair.map_err(|error| {
+            at.key("key").error(error.to_string(), "name the key that the certificate was made with");
+        })
+        .ok()
+    }));
+    let client_ca = raw
+        .client_ca
+        .as_ref()
+        .map(|path| usable(path, &at.key("client_ca"), "authorities' certificate", certificate::read_chain));
+    Some(ListenerTls {
+        certificates: certificates?.into(),
+        client_ca: match client_ca {
+            Some(authorities) => Some(authorities?),
+            None => None,
+        },
+        min_version: raw.min_version,
+        h2: raw.h2,
+    })
+}
+
+fn usable<T>(
+    path: &Path,
+    at: &At<'_>,
+    what: &str,
+    read: fn(&Path) -> Result<T, certificate::Unusable>,
+) -> Option<T> {
+    read(path)
+        .map_err(|error| {
+            let error = format!("this {what} cannot be used: {error}");
+            at.error(
+                error,
+                "name a file in PEM that the gateway may read, from the folder in which it is started",
+            );
+        })
+        .ok()
 }

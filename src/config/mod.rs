@@ -1,9 +1,11 @@
 //! Configuration: from files to a model of which everything else can be sure.
 //!
 //! ```text
-//! text ── yaml ──► tree with spans ── document ──► JSON value + places ── schema ──► unknown keys, wrong types
-//!                                                        │
-//!                                                     raw::File (as written) ── validate ──► Config
+//! fragments ──► texts ── yaml ──► trees with spans ── document ──► JSON value + places
+//! environment ──► `${…}`, `GATEWAY__…` ─────────────────┘                │
+//!                                                                     schema ──► unknown keys, wrong types
+//!                                                                        │ stand_in
+//!                                                      raw::File (as written) ── validate ──► Config
 //! ```
 //!
 //! **Owns** reading, the schema, validation, and what users are told about errors. Every stage reports all that
@@ -19,15 +21,22 @@
 //! To add a key: a field with its doc comment in [`raw`], the validated field and its rule in the section's
 //! module here, and an end-to-end case in `tests/`.
 
+mod actions;
 pub mod diagnostic;
 mod document;
+mod environment;
+mod fragments;
 mod listeners;
+mod log;
+mod matches;
 mod middlewares;
+mod networks;
 pub mod raw;
 mod routes;
 mod schema;
 mod secret;
 mod server;
+mod stand_in;
 mod upstream_tls;
 mod upstreams;
 pub mod yaml;
@@ -38,12 +47,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::middleware::Registry;
+pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
 pub use document::{At, Check, Document};
-pub use listeners::Listener;
+pub use environment::Environment;
+pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
+pub use log::{AccessSink, LogFormat, LogLevel, LogSettings};
+pub use matches::{HostRule, Match, PathRule, Pattern, ValueRule};
 pub use middlewares::Named;
-pub use routes::{Match, PathRule, Retry, Route};
-pub use schema::schema;
+pub use routes::{Retry, Route};
+pub use schema::{editor_schema, of_servers, schema};
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
 pub use upstream_tls::Protocol;
@@ -61,6 +74,8 @@ pub type Name = Arc<str>;
 pub struct Config {
     /// Settings of the process.
     pub server: ServerSettings,
+    /// What operators read.
+    pub log: LogSettings,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Groups of servers.
@@ -90,12 +105,10 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file, or all `*.yaml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        Config::parse(&path.display().to_string(), &text, registry).map_err(Error::Invalid)
+        let sources = fragments::read(path.as_ref())?;
+        Config::read(sources, &Environment::of_process(), registry).map_err(Error::Invalid)
     }
 
     /// Reads a text. `name` is what errors call it.
@@ -110,29 +123,36 @@ impl Config {
     /// routes: [{ name: all, upstream: city }]
     /// ";
     /// let config = Config::parse("example", text, &Registry::default()).unwrap();
-    /// assert_eq!(config.listeners[0].address.port(), 8080);
+    /// assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
     /// ```
     pub fn parse(name: &str, text: &str, registry: &Registry) -> Result<Config, Report> {
-        let (document, syntax) = Document::read(name, text);
-        if document.value.is_null() {
-            return Err(Report::new(document.sources, syntax));
+        let source = Source { name: name.to_string(), text: text.to_string() };
+        Config::read(vec![source], &Environment::default(), registry)
+    }
+
+    /// Reads texts as one configuration, in an environment.
+    pub fn read(
+        sources: Vec<Source>,
+        environment: &Environment,
+        registry: &Registry,
+    ) -> Result<Config, Report> {
+        let (document, mut found) = Document::read(sources, environment);
+        if !document.is_readable() {
+            return Err(Report::new(document.sources, found));
         }
         let findings = schema::check(&document, &schema(registry));
-        let mut found = [syntax, findings.diagnostics].concat();
+        found.extend(findings.diagnostics);
 
-        // What the schema objects to would be found again by everything that builds on it.
         let mut config = None;
         if let Some(value) = findings.rest {
-            let check = Check::new(&document);
+            let check = Check::new(&document, findings.doubtful);
             match serde_json::from_value::<raw::File>(value) {
                 Ok(file) => config = validate(&file, &check.root(), registry, &document.sources),
-                Err(error) => {
-                    // Not for the report: serde's sentences quote values.
-                    log::debug!("the schema permits what serde refuses: {error}");
-                    check
-                        .root()
-                        .error("this cannot be read", "a fault of the gateway's schema: please report it");
-                }
+                // Without serde's sentence, which quotes the value.
+                Err(_) if found.is_empty() => check
+                    .root()
+                    .error("this cannot be read", "a fault of the gateway's schema: please report it"),
+                Err(_) => {}
             }
             found.extend(check.into_found());
         }
@@ -146,13 +166,15 @@ impl Config {
 /// From what was written to what is meant. `None` if something was reported.
 fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[Source]>) -> Option<Config> {
     // All sections before any `?`: each reports for itself.
-    let server = server::validate(&file.server);
+    let server = server::validate(&file.server, &at.key("server"));
+    let log = log::validate(&file.log, &at.key("log"));
     let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
     let routes = routes::validate(file, &server, &at.key("routes"));
     Some(Config {
         server,
+        log: log?,
         listeners: listeners?,
         upstreams: upstreams?,
         routes: routes?,

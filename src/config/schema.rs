@@ -1,15 +1,18 @@
 //! The JSON Schema of the configuration: made from the types in `raw`, given to editors, and asked first when
 //! a file is read, because it finds every unknown key and wrong type at once.
 
+use std::collections::BTreeSet;
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::{Diagnostic, instead};
-use super::document::{Document, escape};
-use super::raw;
+use super::diagnostic::{Diagnostic, Place, instead};
+use super::document::{Document, escape, remove, unescape};
+use super::yaml::Node;
+use super::{raw, stand_in};
 use crate::middleware::Registry;
 
 /// The schema of a configuration in which the kinds of this registry exist.
@@ -41,6 +44,59 @@ pub fn of_servers() -> Value {
     schema.insert("minItems".to_string(), json!(1));
     schema.insert("description".to_string(), json!("A list of servers, each with its `address`."));
     schema.to_value()
+}
+
+/// The schema for editors, which see a file before anything is put in for `${…}`: such text can stand for every
+/// single value.
+pub fn editor_schema(registry: &Registry) -> Value {
+    let mut schema = schemars::Schema::try_from(schema(registry)).expect("a schema is a mapping");
+    Reference.transform(&mut schema);
+    schema.to_value()
+}
+
+/// Lets `${…}` stand wherever a value is more exact than just text.
+#[derive(Clone, Debug)]
+struct Reference;
+
+impl Transform for Reference {
+    fn transform(&mut self, schema: &mut schemars::Schema) {
+        transform_subschemas(self, schema);
+        let Some(rule) = schema.as_object_mut() else { return };
+        let words = |rule: &Map<String, Value>| {
+            let choices = rule.get("oneOf").and_then(Value::as_array);
+            choices.is_some_and(|choices| choices.iter().all(|choice| choice["const"].is_string()))
+        };
+        let exact = match rule.get("type").and_then(Value::as_str) {
+            Some("integer" | "number" | "boolean") => true,
+            Some("string") => {
+                ["const", "enum", "pattern", "format"].iter().any(|key| rule.contains_key(*key))
+            }
+            _ => words(rule) || rule.contains_key("enum"),
+        };
+        // One of several words is wrapped where the words are listed.
+        if !exact || rule.contains_key("const") {
+            return;
+        }
+        let kept = ["$schema", "description", "title", "default", "deprecated", "writeOnly", "$defs"];
+        let outside: Map<String, Value> =
+            kept.iter().filter_map(|key| Some((key.to_string(), rule.remove(*key)?))).collect();
+        let mut inner = std::mem::take(rule);
+        if words(&inner) {
+            // A branch of `anyOf` less, so that an editor still offers the words.
+            let mut choices =
+                inner.remove("oneOf").and_then(|choices| choices.as_array().cloned()).unwrap_or_default();
+            choices.push(reference());
+            inner.insert("anyOf".to_string(), choices.into());
+            *rule = inner;
+        } else {
+            rule.insert("anyOf".to_string(), json!([inner, reference()]));
+        }
+        rule.extend(outside);
+    }
+}
+
+fn reference() -> Value {
+    json!({ "type": "string", "pattern": "\\$\\{" })
 }
 
 /// `Option` in a type means that a key may be absent. That it may also be `null` would only hide a key whose
@@ -79,8 +135,10 @@ impl Transform for Absent {
 pub struct Findings {
     /// All of it.
     pub diagnostics: Vec<Diagnostic>,
-    /// What is left without the unknown keys, if the schema has nothing against that: it can be judged further.
+    /// What can be judged further: what the schema objects to is left out of it, or something else stands there.
     pub rest: Option<Value>,
+    /// Where that is so, by pointer.
+    pub doubtful: BTreeSet<String>,
 }
 
 /// Asks the schema.
@@ -94,16 +152,80 @@ pub fn check(document: &Document, schema: &Value) -> Findings {
         }
         objections
     };
-    let Objections { mut diagnostics, unknown, .. } = ask(&document.value);
+    let read = typed(document, schema);
+    let mut doubtful: BTreeSet<String> = document.broken().cloned().collect();
+    let Objections { mut diagnostics, unknown, .. } = ask(&read);
     let (pointers, unknown): (Vec<String>, Vec<Diagnostic>) = unknown.into_iter().unzip();
 
     // Two keys where one may stand, or none: if one of them is unknown, that is the reason, and enough said.
-    let value = document.without(&pointers);
+    let mut value = read;
+    for pointer in &pointers {
+        remove(&mut value, pointer);
+    }
+    doubtful.extend(pointers);
     let others = ask(&value).diagnostics;
     diagnostics.retain(|diagnostic| others.contains(diagnostic));
-    let rest = diagnostics.is_empty().then_some(value);
+    // What could not be had was said to be missing where it stands.
+    let broken: Vec<Place> = document.broken().map(|pointer| document.place_of(pointer)).collect();
+    diagnostics.retain(|diagnostic| !broken.contains(&diagnostic.place));
     diagnostics.extend(unknown);
-    Findings { diagnostics, rest }
+
+    let rest = stand_in::repair(value, schema, &validator, &mut doubtful);
+    Findings { diagnostics, rest, doubtful }
+}
+
+/// What came from outside has the type that is wanted: a password may be `12345`, and between brackets YAML wants
+/// quotes around `${THREADS}`.
+fn typed(document: &Document, schema: &Value) -> Value {
+    let mut value = document.value.clone();
+    for (pointer, text) in document.filled() {
+        let Some(value) = value.pointer_mut(pointer) else { continue };
+        match descend(schema, pointer).and_then(|found| found.rule["type"].as_str()) {
+            Some("string") => *value = text.into(),
+            Some("integer" | "number" | "boolean") => *value = Node::scalar(text, true),
+            _ => {}
+        }
+    }
+    value
+}
+
+/// The part of a schema that is about one value.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'s> {
+    /// It, with what a `$ref` in it leads to.
+    pub rule: &'s Value,
+    /// Whether what contains the value must have it.
+    pub required: bool,
+}
+
+/// Finds the part of a schema that is about the value at this pointer.
+pub(super) fn descend<'s>(schema: &'s Value, pointer: &str) -> Option<Found<'s>> {
+    let mut found = Found { rule: schema, required: true };
+    for segment in pointer.split('/').skip(1) {
+        found = below(schema, found.rule, &unescape(segment))?;
+    }
+    Some(found)
+}
+
+fn below<'s>(schema: &'s Value, rule: &'s Value, segment: &str) -> Option<Found<'s>> {
+    if let Some(property) = rule["properties"].get(segment) {
+        let required = rule["required"].as_array().is_some_and(|keys| keys.iter().any(|key| key == segment));
+        return Some(Found { rule: resolve(schema, property), required });
+    }
+    if rule["items"].is_object() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Found { rule: resolve(schema, &rule["items"]), required: true });
+    }
+    if rule["additionalProperties"].is_object() {
+        return Some(Found { rule: resolve(schema, &rule["additionalProperties"]), required: true });
+    }
+    let alternatives = ["oneOf", "anyOf"].into_iter().filter_map(|key| rule[key].as_array()).flatten();
+    alternatives.map(|rule| resolve(schema, rule)).find_map(|rule| below(schema, rule, segment))
+}
+
+/// What a reference leads to.
+pub(super) fn resolve<'s>(schema: &'s Value, rule: &'s Value) -> &'s Value {
+    let target = rule["$ref"].as_str().and_then(|target| schema.pointer(target.trim_start_matches('#')));
+    target.unwrap_or(rule)
 }
 
 struct Objections<'d> {
@@ -116,6 +238,15 @@ struct Objections<'d> {
 
 impl Objections<'_> {
     fn add(&mut self, error: &ValidationError<'_>) {
+        let before = self.diagnostics.len();
+        self.explain(error);
+        for diagnostic in &mut self.diagnostics[before..] {
+            let pointer = error.instance_path().as_str();
+            *diagnostic = self.document.conceal(pointer, diagnostic.clone());
+        }
+    }
+
+    fn explain(&mut self, error: &ValidationError<'_>) {
         let Objections { document, schema, .. } = *self;
         let pointer = error.instance_path().as_str();
         // The schema whose keyword was not satisfied: the keyword is the last segment.
@@ -234,8 +365,8 @@ impl Objections<'_> {
 
 /// What the doc comment of a key, or of its type, says in its first paragraph.
 fn meaning(schema: &Value, rule: &Value) -> String {
-    let target = rule["$ref"].as_str().and_then(|target| schema.pointer(target.trim_start_matches('#')));
-    let text = rule["description"].as_str().or_else(|| target?["description"].as_str());
+    let target = resolve(schema, rule);
+    let text = rule["description"].as_str().or_else(|| target["description"].as_str());
     let text = text.unwrap_or("see its description in `gateway schema`");
     text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
 }
@@ -268,10 +399,16 @@ fn in_yaml(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, Source};
+
+    fn read(text: &str) -> (Document, Vec<Diagnostic>) {
+        let source = Source { name: "f".to_string(), text: text.to_string() };
+        Document::read(vec![source], &Environment::default())
+    }
 
     fn found(text: &str) -> Vec<String> {
         let schema = schema(&Registry::default());
-        let (document, syntax) = Document::read("f", text);
+        let (document, syntax) = read(text);
         assert!(syntax.is_empty(), "{syntax:?}");
         let mut lines: Vec<_> = check(&document, &schema)
             .diagnostics
@@ -352,7 +489,7 @@ routes:
             ("either: {}", "the key `by` is missing", ""),
             ("either: [1]", "a list cannot stand here", ""),
         ] {
-            let (document, _) = Document::read("f", text);
+            let (document, _) = read(text);
             let found = check(&document, &schema).diagnostics;
             assert_eq!(found.len(), 1, "{text}: {found:?}");
             assert!(found[0].message.contains(message) && found[0].fix.contains(fix), "{text}: {found:?}");

@@ -3,7 +3,9 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::raw;
+use ipnet::IpNet;
+
+use super::{At, networks, raw};
 
 /// Settings of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct ServerSettings {
     pub threads: usize,
     /// How long a request may take as a whole, unless its route says otherwise. `None`: as long as it likes.
     pub upstream_timeout: Option<Duration>,
+    /// Whose word about clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections to upstreams.
     pub connection_pool: ConnectionPool,
 }
@@ -27,12 +31,15 @@ pub struct ConnectionPool {
     pub connect_timeout: Duration,
 }
 
-pub(super) fn validate(raw: &raw::Server) -> ServerSettings {
+pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> ServerSettings {
     let cores = || available_parallelism().map_or(1, usize::from);
     let pool = &raw.connection_pool;
     ServerSettings {
         threads: raw.threads.unwrap_or_else(cores),
         upstream_timeout: limit(raw.upstream_timeout_secs.unwrap_or(30.0)),
+        // What is wrong was reported, and nothing is built from this then.
+        trusted_proxies: networks::validate(&raw.trusted_proxies, &at.key("trusted_proxies"))
+            .unwrap_or_default(),
         connection_pool: ConnectionPool {
             max_idle: pool.max_idle.unwrap_or(128),
             idle_timeout: Duration::from_secs(pool.idle_timeout_secs.unwrap_or(60).into()),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use saphyr::{Scalar, ScalarStyle};
-use saphyr_parser::{Event, Parser, Span};
+use saphyr_parser::{Event, Parser, ScanError, Span};
 
 /// How deep values may be nested. No configuration comes near it, and a hostile file must not fill the stack.
 const DEPTH: usize = 64;
@@ -55,6 +55,8 @@ pub struct SyntaxError {
     pub message: String,
     /// Where.
     pub span: Range<usize>,
+    /// What to do.
+    pub fix: &'static str,
 }
 
 impl Node {
@@ -89,15 +91,15 @@ pub fn parse(text: &str) -> Result<Node, SyntaxError> {
         Tree { bytes: Bytes::of(text), open: Vec::new(), anchors: HashMap::new(), aliased: 0, root: None };
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|e| {
-            let at = tree.bytes.at(e.marker().index());
-            SyntaxError { message: e.info().to_string(), span: at..at }
-        })?;
+        let (event, span) = event.map_err(|e| tree.refused(text, &e))?;
         if matches!(event, Event::DocumentStart(_)) {
             documents += 1;
             if documents > 1 {
-                let message = "a second document begins here, but a configuration is one".to_string();
-                return Err(SyntaxError { message, span: tree.bytes.span(span) });
+                return Err(SyntaxError {
+                    message: "a second document begins here, but a configuration is one".to_string(),
+                    span: tree.bytes.span(span),
+                    fix: "remove the line `---`, or make a file of each in a folder: see `--config`",
+                });
             }
         }
         tree.take(event, span)?;
@@ -114,15 +116,48 @@ struct Tree {
 }
 
 impl Tree {
+    /// What the parser says, in other words where its own do not help.
+    fn refused(&self, text: &str, error: &ScanError) -> SyntaxError {
+        let at = self.bytes.at(error.marker().index());
+        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let line =
+            &text[line_start..text[line_start..].find('\n').map_or(text.len(), |end| line_start + end)];
+        let indentation = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indentation].find('\t') {
+            let tab = line_start + tab;
+            return SyntaxError {
+                message: "a tab cannot indent a line of YAML".to_string(),
+                span: tab..tab + 1,
+                fix: "indent with spaces",
+            };
+        }
+        if error.info().contains("recursion limit") {
+            return too_deep(at..at);
+        }
+        let reference = text[line_start..at].ends_with('$') && text[at..].starts_with('{');
+        SyntaxError {
+            message: format!("this is not YAML: {}", error.info()),
+            span: at..at,
+            fix: if reference { QUOTE } else { NEAR },
+        }
+    }
+
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
         let span = self.bytes.span(span);
         match event {
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => Err(SyntaxError {
+                message: "a tag (`!`) means nothing in a configuration".to_string(),
+                span,
+                fix: "remove it; put text in quotes that looks like a number",
+            }),
+            Event::Scalar(text, style, anchor, None) => {
                 let plain = style == ScalarStyle::Plain;
                 self.finish(Node { span, data: Data::Scalar { text: text.into_owned(), plain } }, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.begin(span, anchor, Data::Sequence(Vec::new())),
-            Event::MappingStart(anchor, _) => self.begin(span, anchor, Data::Mapping(Vec::new())),
+            Event::SequenceStart(anchor, None) => self.begin(span, anchor, Data::Sequence(Vec::new())),
+            Event::MappingStart(anchor, None) => self.begin(span, anchor, Data::Mapping(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(open) => {
                     let node = Node { span: open.start..open.start, data: open.data };
@@ -133,12 +168,16 @@ impl Tree {
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
                     let message = "this alias stands inside of what it names".to_string();
-                    return Err(SyntaxError { message, span });
+                    return Err(SyntaxError { message, span, fix: WRITE_OUT });
                 };
-                self.aliased += size(node);
+                let (size, height) = measure(node);
+                self.aliased += size;
                 if self.aliased > ALIASED {
                     let message = format!("aliases bring in more than {ALIASED} values");
-                    return Err(SyntaxError { message, span });
+                    return Err(SyntaxError { message, span, fix: WRITE_OUT });
+                }
+                if self.open.len() + height > DEPTH {
+                    return Err(too_deep(span));
                 }
                 let node = node.clone();
                 self.finish(node, 0)
@@ -153,7 +192,7 @@ impl Tree {
 
     fn begin(&mut self, span: Range<usize>, anchor: usize, data: Data) -> Result<(), SyntaxError> {
         if self.open.len() == DEPTH {
-            return Err(SyntaxError { message: format!("more than {DEPTH} levels of nesting"), span });
+            return Err(too_deep(span));
         }
         self.open.push(Open { start: span.start, anchor, data, key: None });
         Ok(())
@@ -174,8 +213,11 @@ impl Tree {
                 None => match node.data {
                     Data::Scalar { text, .. } => open.key = Some(Key { text, span: node.span }),
                     Data::Sequence(_) | Data::Mapping(_) => {
-                        let message = "a key is one word, not a list or mapping".to_string();
-                        return Err(SyntaxError { message, span: node.span });
+                        return Err(SyntaxError {
+                            message: "a key is one word, not a list or mapping".to_string(),
+                            span: node.span,
+                            fix: "write `key: value`; put text that begins with a bracket in quotes",
+                        });
                     }
                 },
             },
@@ -185,11 +227,27 @@ impl Tree {
     }
 }
 
-fn size(node: &Node) -> usize {
+const NEAR: &str = "mind indentation, brackets and quotes just before this place";
+const QUOTE: &str = "put `${…}` in quotes: between brackets, a brace is one of YAML's own";
+const WRITE_OUT: &str = "write out what it stands for";
+
+fn too_deep(span: Range<usize>) -> SyntaxError {
+    SyntaxError {
+        message: format!("more than {DEPTH} levels of nesting"),
+        span,
+        fix: "no key is so deep: look for a bracket too many",
+    }
+}
+
+/// How many values a node is, and of how many levels.
+fn measure(node: &Node) -> (usize, usize) {
+    let all = |nodes: &mut dyn Iterator<Item = &Node>| {
+        nodes.map(measure).fold((1, 1), |(size, height), (s, h)| (size + s, height.max(h + 1)))
+    };
     match &node.data {
-        Data::Scalar { .. } => 1,
-        Data::Sequence(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Data::Mapping(entries) => 1 + entries.iter().map(|(_, node)| size(node)).sum::<usize>(),
+        Data::Scalar { .. } => (1, 0),
+        Data::Sequence(items) => all(&mut items.iter()),
+        Data::Mapping(entries) => all(&mut entries.iter().map(|(_, node)| node)),
     }
 }
 
@@ -267,13 +325,33 @@ mod tests {
         assert!(parse(&bomb).expect_err("too much").message.contains("aliases"));
     }
 
+    /// A chain of aliases, each a level deeper, would fill the stack of whoever walks the tree.
+    #[test]
+    fn aliases_do_not_nest_without_end() {
+        let mut chain = "a0: &a0 [1]\n".to_string();
+        for level in 1..100 {
+            chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        }
+        assert!(parse(&chain).expect_err("too deep").message.contains("nesting"));
+    }
+
     #[test]
     fn what_is_no_configuration_says_where() {
         for (text, says) in [
             ("a: [1", ""),
             ("a: 1\n---\nb: 2\n", "second document"),
             (&"[".repeat(100), "nesting"),
+            (&"[".repeat(100_000), "nesting"),
+            (&"{a: ".repeat(100_000), "nesting"),
             ("? [a]\n: b\n", "one word"),
+            ("a:\n\tb: 1\n", "tab"),
+            ("a:\n  b: 1\n\tc: 2\n", "tab"),
+            ("a: !!str 5\n", "tag"),
+            ("a: !secret {}\n", "tag"),
+            ("a: &x [*x]\n", ""),
+            ("a: *x\n", ""),
+            ("a: \"b\n", ""),
+            ("\u{0}", ""),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.message.contains(says), "{text}: {}", error.message);

@@ -1,18 +1,37 @@
 //! Listeners: how clients reach the gateway.
 //!
-//! **Owns** the addresses, what happens to a connection before it is a request (timeouts, limits, allow and
-//! deny, and to come: TLS, HTTP/2, Unix sockets), and that all of it works before anything starts.
+//! **Owns** the addresses, what happens to a connection before it is a request (allow and deny, TLS, timeouts,
+//! limits), and that all of it works before anything starts.
 //!
-//! **Offers** [`preflight`] and [`add`].
+//! **Offers** [`preflight`] and [`service`].
 //!
-//! **Knows nothing** of routes.
+//! **Knows nothing** of routes. Lessons 07, 14, 15, 18, 21 and 39 are about it.
 
+mod app;
+mod guard;
+
+use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
 
-use pingora::apps::ServerApp;
+use async_trait::async_trait;
+use pingora::apps::HttpServerApp;
+use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{Listeners, TlsAccept};
 use pingora::services::listening::Service;
+use pingora::tls::ext;
+use pingora::tls::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
+use pingora::tls::x509::store::X509StoreBuilder;
 
-use crate::config::{Config, Diagnostic, Report};
+use crate::config::{Address, Config, Diagnostic, ListenerTls, Report, TlsVersion};
+use crate::tls::certificate::{self, Certificate};
+use crate::upkeep::Busy;
+pub use app::App;
+use app::{Door, Endpoints};
+pub use guard::Guarded;
 
 /// Opens every address and closes it again. Pingora would find out too late: it tries for half a minute, then
 /// the service panics, and the process lives on, deaf.
@@ -22,21 +41,119 @@ use crate::config::{Config, Diagnostic, Report};
 pub fn preflight(config: &Config) -> Result<(), Report> {
     let mut found = Vec::new();
     for listener in &config.listeners {
-        if let Err(error) = TcpListener::bind(listener.address) {
+        let (opened, fix) = match &listener.address {
+            Address::Tcp(address) => (
+                TcpListener::bind(address).map(drop),
+                "end the program that has this address, or choose another address or port",
+            ),
+            Address::Unix(path) => (
+                free(path),
+                "end the program that listens there, or choose another path, in a folder that exists",
+            ),
+        };
+        if let Err(error) = opened {
             found.push(Diagnostic {
                 place: listener.place.clone(),
                 message: format!("cannot listen here: {error}"),
-                fix: "end the program that has this address, or choose another address or port".to_string(),
+                fix: fix.to_string(),
             });
         }
     }
     if found.is_empty() { Ok(()) } else { Err(Report::new(config.sources.clone(), found)) }
 }
 
-/// Adds all listeners to the one service that serves them: each service would have threads and a pool of
-/// upstream connections of its own.
-pub fn add<A: ServerApp + Send + Sync + 'static>(service: &mut Service<A>, config: &Config) {
+/// Pingora removes whatever has the path of a socket: a file, or the socket of somebody who listens.
+fn free(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"))
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            folder.metadata().map(drop)
+        }
+    }
+}
+
+/// The one service for all listeners: each service would have threads and a pool of upstream connections of its
+/// own.
+///
+/// # Errors
+/// If OpenSSL has something against what validation has let pass.
+pub fn service<P>(proxy: P, config: &Config, connections: Arc<Busy>) -> pingora::Result<Service<App<P>>>
+where
+    P: HttpServerApp + Send + Sync + 'static,
+{
+    let endpoints = Endpoints::new(&config.listeners);
+    let mut listeners = Listeners::new();
     for listener in &config.listeners {
-        service.add_tcp(&listener.address.to_string());
+        match (&listener.address, &listener.tls) {
+            (Address::Tcp(address), None) => listeners.add_tcp(&address.to_string()),
+            (Address::Tcp(address), Some(tls)) => {
+                listeners.add_tls_with_settings(&address.to_string(), None, settings(tls)?);
+            }
+            (Address::Unix(path), None) => listeners.add_uds(&path.display().to_string(), None),
+            (Address::Unix(path), Some(tls)) => {
+                let address = pingora::listeners::ServerAddress::Uds(path.display().to_string(), None);
+                listeners.add_endpoint(address, Some(settings(tls)?));
+            }
+        }
+    }
+    listeners.set_pre_tls_callback(Arc::new(Door(endpoints.clone())));
+    Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, connections)))
+}
+
+fn settings(tls: &ListenerTls) -> pingora::Result<TlsSettings> {
+    let mut settings = TlsSettings::with_callbacks(Box::new(Presented(tls.certificates.clone())))?;
+    if tls.h2 {
+        settings.enable_h2();
+    } else {
+        settings.set_alpn(pingora::protocols::ALPN::H1);
+    }
+    let oldest = match tls.min_version {
+        TlsVersion::V1_2 => SslVersion::TLS1_2,
+        TlsVersion::V1_3 => SslVersion::TLS1_3,
+    };
+    (|| {
+        settings.set_min_proto_version(Some(oldest))?;
+        if let Some(authorities) = &tls.client_ca {
+            let mut store = X509StoreBuilder::new()?;
+            for authority in authorities {
+                store.add_cert(authority.clone())?;
+                settings.add_client_ca(authority)?;
+            }
+            settings.set_verify_cert_store(store.build())?;
+            settings.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+            // Without it, OpenSSL refuses to resume a session in which a client was verified.
+            settings.set_session_id_context(b"gateway")?;
+        }
+        Ok(())
+    })()
+    .map_err(|error: openssl::error::ErrorStack| {
+        pingora::Error::because(pingora::ErrorType::InternalError, "preparing TLS", error)
+    })?;
+    Ok(settings)
+}
+
+/// What a listener presents.
+struct Presented(Arc<[Certificate]>);
+
+#[async_trait]
+impl TlsAccept for Presented {
+    async fn certificate_callback(&self, ssl: &mut SslRef) {
+        let Some(chosen) = certificate::choose(&self.0, ssl.servername(NameType::HOST_NAME)) else { return };
+        let mut chain = chosen.chain.iter();
+        let presented = chain
+            .next()
+            .map_or(Ok(()), |own| ext::ssl_use_certificate(ssl, own))
+            .and_then(|()| ext::ssl_use_private_key(ssl, &chosen.key))
+            .and_then(|()| chain.try_for_each(|other| ext::ssl_add_chain_cert(ssl, other)));
+        if let Err(error) = presented {
+            log::error!("a certificate cannot be presented: {error}");
+        }
     }
 }

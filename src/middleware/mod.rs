@@ -13,8 +13,11 @@
 //! What it costs: a chain has a list per phase, of those who declare that phase. A request on a route without
 //! policies looks at one byte set per phase, and nothing is called, boxed or allocated.
 
+mod body_limit;
 mod chain;
+mod headers;
 mod registry;
+mod request_headers;
 mod response_headers;
 
 use async_trait::async_trait;

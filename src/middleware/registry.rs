@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Middleware;
+use super::body_limit::BodyLimit;
+use super::request_headers::RequestHeaders;
 use super::response_headers::ResponseHeaders;
 use crate::config::At;
 
@@ -76,6 +78,8 @@ fn build<K: Kind>(settings: &Value, at: &At<'_>) -> Option<Arc<dyn Middleware>> 
 impl Default for Registry {
     fn default() -> Registry {
         let mut registry = Registry { kinds: BTreeMap::new() };
+        registry.register::<BodyLimit>();
+        registry.register::<RequestHeaders>();
         registry.register::<ResponseHeaders>();
         registry
     }

@@ -1,15 +1,14 @@
 //! `response_headers`: what clients get to see of an answer's headers (lesson 11).
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 use pingora::proxy::Session;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::headers::Changes;
 use super::{Ctx, Kind, Middleware, Phases};
 use crate::config::At;
 
@@ -29,56 +28,15 @@ pub struct Settings {
     add: BTreeMap<String, String>,
 }
 
-pub struct ResponseHeaders {
-    remove: Vec<HeaderName>,
-    set: Vec<(HeaderName, HeaderValue)>,
-    add: Vec<(HeaderName, HeaderValue)>,
-}
+pub struct ResponseHeaders(Changes);
 
 impl Kind for ResponseHeaders {
     const NAME: &'static str = "response_headers";
     type Settings = Settings;
 
     fn build(settings: Settings, at: &At<'_>) -> Option<ResponseHeaders> {
-        let removed = at.key("remove");
-        let remove =
-            settings.remove.iter().enumerate().map(|(index, name)| header(name, &removed.index(index)));
-        let (remove, set, add) = (
-            remove.collect::<Vec<_>>(),
-            values(&settings.set, &at.key("set")),
-            values(&settings.add, &at.key("add")),
-        );
-        Some(ResponseHeaders { remove: remove.into_iter().collect::<Option<_>>()?, set: set?, add: add? })
+        Changes::new(&settings.remove, &settings.set, &settings.add, &[], at).map(ResponseHeaders)
     }
-}
-
-fn header(name: &str, at: &At<'_>) -> Option<HeaderName> {
-    let Ok(name) = HeaderName::from_str(name) else {
-        at.error_at_key("this is not a header's name", "letters, digits and `-`, such as `X-Served-By`");
-        return None;
-    };
-    // RFC 9112, section 6: who changes these without changing the body says where the answer ends.
-    if [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING].contains(&name) {
-        at.error_at_key("this header belongs to the body that it frames", "leave it as the upstream sent it");
-        return None;
-    }
-    Some(name)
-}
-
-fn values(raw: &BTreeMap<String, String>, at: &At<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
-    let pairs: Vec<Option<_>> = raw
-        .iter()
-        .map(|(name, value)| {
-            let at = at.key(name);
-            let name = header(name, &at);
-            let value = HeaderValue::from_str(value).ok();
-            if value.is_none() {
-                at.error("a header's value has no control characters", "write it on one line");
-            }
-            name.zip(value)
-        })
-        .collect();
-    pairs.into_iter().collect()
 }
 
 impl Middleware for ResponseHeaders {
@@ -87,13 +45,13 @@ impl Middleware for ResponseHeaders {
     }
 
     fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, _: &mut Ctx) -> Result<()> {
-        for name in &self.remove {
+        for name in &self.0.remove {
             response.remove_header(name);
         }
-        for (name, value) in &self.set {
+        for (name, value) in &self.0.set {
             response.insert_header(name.clone(), value.clone())?;
         }
-        for (name, value) in &self.add {
+        for (name, value) in &self.0.add {
             response.append_header(name.clone(), value.clone())?;
         }
         Ok(())

@@ -4,7 +4,8 @@
 //! In the order of RFC 3986, section 6.2.2: escapes of characters that need none are decoded (`%61` is `a`), the
 //! others get capital letters (`%2f` is `%2F` and stays one segment's text), and `.` and `..` are resolved as in
 //! section 5.2.4. Beyond the RFC, empty segments are dropped (`//` is `/`), because most upstreams do. Refused
-//! is what upstreams read in different ways: a backslash, a NUL, and `%` without two hexadecimal digits.
+//! is what upstreams read in different ways: a backslash, control characters (a NUL ends some paths, a line feed some
+//! log lines), and `%` without two hexadecimal digits.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ pub enum BadPath {
     /// A `%` that does not begin an escape.
     #[error("the path has a broken escape")]
     Escape,
-    /// A backslash or NUL, as it is or escaped.
+    /// A backslash or control character, as it is or escaped.
     #[error("the path has a character that it must not have")]
     Character,
 }
@@ -83,7 +84,7 @@ fn decode(segment: &str, out: &mut String) -> Result<(), BadPath> {
             _ => return Err(BadPath::Character),
         };
         match digits.ok_or(BadPath::Escape)? {
-            0 | b'\\' => return Err(BadPath::Character),
+            0..0x20 | 0x7f | b'\\' => return Err(BadPath::Character),
             // RFC 3986, section 2.3: these never need an escape.
             byte @ (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~') => {
                 out.push(char::from(byte));
@@ -146,6 +147,8 @@ mod tests {
             ("/%+1", BadPath::Escape),
             ("/%\u{fc}", BadPath::Escape),
             ("/%00", BadPath::Character),
+            ("/%0d%0aX:", BadPath::Character),
+            ("/%7F", BadPath::Character),
             ("/a\\..\\admin", BadPath::Character),
             ("/a%5c..%5cadmin", BadPath::Character),
         ] {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::config::PathRule;
+use crate::config::{PathRule, Pattern};
 
 /// Rules by path.
 pub struct Tree<T> {
@@ -23,12 +23,14 @@ enum Leaf<'r> {
 }
 
 impl<T: Clone> Tree<T> {
-    /// Builds it. Of two rules for the same paths, the first comes first.
+    /// Builds it. Of two rules for the same paths, the first comes first. An expression is found at every path that
+    /// begins as it does, before the prefix of that length; whether it matches, its owner finds out.
     ///
     /// Rules come from the configuration, which has normalized their paths.
     pub fn new(rules: &[(PathRule, T)]) -> Tree<T> {
         let mut exact: HashMap<&str, Vec<&T>> = HashMap::new();
         let mut prefixes: HashMap<&str, Vec<&T>> = HashMap::new();
+        let mut patterns: HashMap<&str, Vec<&T>> = HashMap::new();
         let mut leaves = BTreeSet::new();
         for (rule, value) in rules {
             match rule {
@@ -36,8 +38,12 @@ impl<T: Clone> Tree<T> {
                     exact.entry(path).or_default().push(value);
                     leaves.insert(Leaf::Point(path.clone()));
                 }
-                PathRule::Prefix(prefix) => {
-                    prefixes.entry(prefix).or_default().push(value);
+                PathRule::Prefix(prefix) | PathRule::Pattern(Pattern { prefix, .. }) => {
+                    let kind = match rule {
+                        PathRule::Pattern(_) => &mut patterns,
+                        _ => &mut prefixes,
+                    };
+                    kind.entry(prefix).or_default().push(value);
                     leaves.insert(Leaf::Point(prefix.clone()));
                     // matchit's `{*rest}` stands for at least one character.
                     leaves.insert(Leaf::Point(format!("{prefix}/")));
@@ -47,7 +53,7 @@ impl<T: Clone> Tree<T> {
         }
         leaves.remove(&Leaf::Point(String::new())); // no path is empty
 
-        let mut patterns = BTreeMap::new();
+        let mut texts = BTreeMap::new();
         for leaf in &leaves {
             let (pattern, at, candidates) = match leaf {
                 Leaf::Point(path) => (literal(path), &**path, exact.get(&**path)),
@@ -55,12 +61,14 @@ impl<T: Clone> Tree<T> {
             };
             let mut found: Vec<T> = candidates.into_iter().flatten().copied().cloned().collect();
             for prefix in prefixes_of(at) {
-                found.extend(prefixes.get(prefix).into_iter().flatten().copied().cloned());
+                for kind in [&patterns, &prefixes] {
+                    found.extend(kind.get(prefix).into_iter().flatten().copied().cloned());
+                }
             }
-            patterns.insert(pattern, found.into_boxed_slice());
+            texts.insert(pattern, found.into_boxed_slice());
         }
         let mut tree = matchit::Router::new();
-        for (pattern, candidates) in patterns {
+        for (pattern, candidates) in texts {
             tree.insert(pattern, candidates)
                 .expect("each pattern is inserted once, and its only wildcard is at its end");
         }

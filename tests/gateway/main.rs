@@ -4,8 +4,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod configuration;
+mod configuration_texts;
+mod configuration_values;
+mod forwarding;
+mod library;
+mod listeners;
+mod logging;
+mod policies;
+mod robustness;
 mod routing;
+mod safety;
 mod upstreams;
 mod upstreams_balance;
 mod upstreams_discovery;

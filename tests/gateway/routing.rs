@@ -1,6 +1,6 @@
 //! Which requests go where, and what the upstream sees of them.
 
-use crate::support::{Gateway, Origin, get};
+use crate::support::{Gateway, Origin, Scripted, exchange, get, get_with};
 
 struct Case {
     it: &'static str,
@@ -100,4 +100,136 @@ routes:
     assert_eq!((with.header("X-Frame-Options"), with.header("X-Origin")), (Some("DENY"), None));
     let without = get(gateway.address(), "/without");
     assert_eq!((without.header("X-Frame-Options"), without.header("X-Origin")), (None, Some("blue")));
+}
+
+/// Each route answers with its name, so that the answer says which one it was.
+const NAMED: &[(&str, &str)] = &[
+    ("exact-host", "hosts: [api.example.com, \"[::1]\"]"),
+    ("wildcard", "hosts: [\"*.example.com\"]"),
+    ("longer-wildcard", "hosts: [\"*.eu.example.com\"]"),
+    ("host-and-path", "hosts: [api.example.com], path: /hello"),
+    ("exact", "path: /users/me"),
+    ("pattern", "path_regex: \"/users/[0-9]+\""),
+    ("prefix", "path_prefix: /users"),
+    ("deep-pattern", "path_regex: \"/users/admin/.+\""),
+    ("post", "path_prefix: /users, methods: [POST, PUT]"),
+    ("version", "path_prefix: /users, headers: { X-Version: \"2\" }"),
+    ("any-version", "path: /any, headers: { X-Version: \"*\" }"),
+    ("debug", "path_prefix: /users, query: { debug: \"on off\" }"),
+    ("both", "path_prefix: /users, methods: [GET], headers: { X-Version: \"2\" }, query: { debug: \"*\" }"),
+];
+
+#[test]
+fn the_most_specific_route_gets_a_request() {
+    let routes: String = NAMED
+        .iter()
+        .map(|(name, matches)| {
+            format!("  - {{ name: {name}, match: {{ {matches} }}, respond: {{ body: {name} }} }}\n")
+        })
+        .collect();
+    let gateway = Gateway::start(&format!("listeners: [{{ address: $LISTEN }}]\nroutes:\n{routes}"));
+    for (method, target, lines, name) in [
+        ("GET", "/", &["Host: api.example.com"][..], "exact-host"),
+        ("GET", "/", &["Host: API.Example.com.:8080"], "exact-host"),
+        ("GET", "/", &["Host: [::1]:8080"], "exact-host"),
+        ("GET", "/", &["Host: other.example.com"], "wildcard"),
+        ("GET", "/", &["Host: a.b.example.com"], "wildcard"),
+        ("GET", "/", &["Host: a.eu.example.com"], "longer-wildcard"),
+        ("GET", "/", &["Host: example.com"], "404"),
+        ("GET", "/", &["Host: notexample.com"], "404"),
+        ("GET", "/hello", &["Host: api.example.com"], "host-and-path"),
+        ("GET", "/users/me", &["Host: api.example.com"], "exact-host"),
+        ("GET", "/users/me", &[], "exact"),
+        ("GET", "/users/7", &[], "pattern"),
+        ("GET", "/users/7/x", &[], "prefix"),
+        ("GET", "/users/seven", &[], "prefix"),
+        ("GET", "/users/admin/x", &[], "deep-pattern"),
+        ("GET", "/users/admin", &[], "prefix"),
+        ("POST", "/users", &[], "post"),
+        ("DELETE", "/users", &[], "prefix"),
+        ("GET", "/users", &["X-Version: 2"], "version"),
+        ("GET", "/users", &["X-Version: 3"], "prefix"),
+        ("POST", "/users", &["X-Version: 2"], "post"),
+        ("GET", "/any", &["X-Version: 3"], "any-version"),
+        ("GET", "/any", &[], "404"),
+        ("GET", "/users?a=b&debug=on%20off", &[], "debug"),
+        ("GET", "/users?debug=on", &[], "prefix"),
+        ("GET", "/users?debug=on", &["X-Version: 2"], "both"),
+    ] {
+        let host = if lines.iter().any(|line| line.starts_with("Host")) { "" } else { "Host: t\r\n" };
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let request = format!("{method} {target} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n");
+        let answer = exchange(gateway.address(), &request);
+        let found = if answer.status == 404 { "404" } else { &*answer.body };
+        assert_eq!(found, name, "{method} {target} {lines}");
+    }
+}
+
+#[test]
+fn the_upstream_sees_the_target_that_the_route_makes() {
+    let origin = Scripted::plain();
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ origin: {{ servers: [{{ address: {} }}] }} }}
+routes:
+  - {{ name: strip, match: {{ path_prefix: /strip }}, upstream: origin, strip_prefix: true }}
+  - {{ name: kept, match: {{ path_prefix: /kept }}, upstream: origin }}
+  - {{ name: path, match: {{ path_prefix: /path }}, upstream: origin, rewrite: {{ path: /v2/new }} }}
+  - {{ name: exact, match: {{ path: /exact }}, upstream: origin, rewrite: {{ path: /other }} }}
+  - {{ name: groups, match: {{ path_regex: \"/u/([a-z]+)/(?P<id>[0-9]+)\" }}, upstream: origin, rewrite: {{ path: \"/id/$id/$1\" }} }}
+  - {{ name: query, match: {{ path: /query }}, upstream: origin, rewrite: {{ query: {{ remove: [debug], add: {{ ref: pingora }} }} }} }}
+",
+        origin.address()
+    ));
+    for (target, seen) in [
+        ("/strip/a/b?c=d", "/a/b?c=d"),
+        ("/strip", "/"),
+        ("/strip/", "/"),
+        ("/kept/a", "/kept/a"),
+        ("/path/a?b", "/v2/new/a?b"),
+        ("/path", "/v2/new"),
+        ("/exact?q", "/other?q"),
+        ("/u/ann/7", "/id/7/ann"),
+        ("/query?debug=1&a=%20&d%65bug", "/query?a=%20&ref=pingora"),
+        ("/query", "/query?ref=pingora"),
+    ] {
+        assert_eq!(get(gateway.address(), target).status, 200, "{target}");
+        let line = origin.seen().pop().expect("it was asked").line().to_string();
+        assert_eq!(line, format!("GET {seen} HTTP/1.1"), "{target}");
+    }
+}
+
+#[test]
+fn routes_can_answer_by_themselves() {
+    let gateway = Gateway::start(
+        "
+listeners: [{ address: $LISTEN }]
+middlewares: { marked: { response_headers: { set: { X-Mark: here } } } }
+routes:
+  - { name: hello, match: { path: /hello }, respond: { body: hi }, middlewares: [marked] }
+  - { name: made, match: { path: /made }, respond: { status: 418, content_type: application/json, body: \"{}\" } }
+  - { name: none, match: { path: /none }, respond: { status: 204 } }
+  - { name: tls, match: { path_prefix: /tls }, redirect: { scheme: https } }
+  - { name: moved, match: { path_prefix: /moved }, redirect: { path: /new, status: 302 } }
+  - { name: away, match: { path_prefix: /away }, redirect: { host: \"example.com:8443\", path: / } }
+",
+    );
+    let hello = get(gateway.address(), "/hello");
+    assert_eq!((hello.status, &*hello.body, hello.header("X-Mark")), (200, "hi", Some("here")));
+    assert_eq!(hello.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert!(hello.header("X-Request-Id").is_some());
+    let made = get(gateway.address(), "/made");
+    assert_eq!((made.status, &*made.body, made.header("X-Mark")), (418, "{}", None));
+    assert_eq!(made.header("Content-Type"), Some("application/json"));
+    let none = get(gateway.address(), "/none");
+    assert_eq!((none.status, &*none.body), (204, ""));
+    for (target, status, place) in [
+        ("/tls/a?b=c", 308, "https://t.example/tls/a?b=c"),
+        ("/moved/a?b", 302, "/new/a?b"),
+        ("/away/a", 308, "http://example.com:8443/a"),
+    ] {
+        let answer = get_with(gateway.address(), target, &["Host: T.example:8080"]);
+        assert_eq!((answer.status, answer.header("Location")), (status, Some(place)), "{target}");
+    }
 }

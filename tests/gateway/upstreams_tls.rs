@@ -1,6 +1,8 @@
 //! The connection to an upstream: TLS, the versions of HTTP, and the way through a forward proxy.
 
-use crate::support::{Authority, ForwardProxy, Gateway, GrpcOrigin, Origin, TlsOrigin, get, validate};
+use crate::support::{
+    ForwardProxy, Gateway, GrpcOrigin, Origin, TlsOrigin, UpstreamAuthority as Authority, get, validate,
+};
 use crate::upstreams::{before, server};
 
 const BOTH: &[u8] = b"\x02h2\x08http/1.1";

@@ -15,35 +15,48 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_gateway");
 pub struct Gateway {
     process: Child,
     address: SocketAddr,
+    other: SocketAddr,
     folder: TempDir,
 }
 
 impl Gateway {
-    /// Starts it, and returns when its port is open. In the text, `$LISTEN` is the address that it gets.
+    /// Starts it, and returns when its port is open. In the text, `$LISTEN` is the address that it gets, `$OTHER` a
+    /// second one, and `$FOLDER` a folder of its own.
     pub fn start(yaml: &str) -> Gateway {
+        Gateway::start_with(yaml, |_| {})
+    }
+
+    /// The same with more arguments, or variables.
+    pub fn start_with(yaml: &str, more: impl Fn(&mut Command)) -> Gateway {
         // Between choosing a port and opening it, somebody else may take it.
         for _ in 0..5 {
-            if let Some(gateway) = Gateway::try_start(yaml) {
+            if let Some(gateway) = Gateway::try_start(yaml, &more) {
                 return gateway;
             }
         }
         panic!("five ports in a row were taken");
     }
 
-    fn try_start(yaml: &str) -> Option<Gateway> {
+    fn try_start(yaml: &str, more: &dyn Fn(&mut Command)) -> Option<Gateway> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = TempDir::new().expect("a folder");
-        let config = write(folder.path(), &yaml.replace("$LISTEN", &address.to_string()));
+        let other = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let yaml = yaml
+            .replace("$LISTEN", &address.to_string())
+            .replace("$OTHER", &other.to_string())
+            .replace("$FOLDER", &folder.path().display().to_string());
+        let config = write(folder.path(), &yaml);
         let log = File::create(folder.path().join("log")).expect("a log");
-        let process = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .arg("--config")
             .arg(config)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
-        let mut gateway = Gateway { process, address, folder };
+            .stderr(log);
+        more(&mut command);
+        let process = command.spawn().expect("the program starts");
+        let mut gateway = Gateway { process, address, other, folder };
         let mut ended = None;
         until("the gateway listens", || {
             ended = gateway.process.try_wait().expect("it is our child");
@@ -60,6 +73,16 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens too.
+    pub fn other(&self) -> SocketAddr {
+        self.other
+    }
+
+    /// Its own folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it has said so far.
@@ -112,9 +135,14 @@ pub fn run_with(config: &str, arguments: &[&str]) -> Outcome {
 }
 
 fn start(folder: &Path, config: &str, arguments: &[&str]) -> Outcome {
+    run_in(folder, &[&["--config", config], arguments].concat(), &[])
+}
+
+/// Runs the program in a folder, with these arguments and variables, until it ends.
+pub fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
     let output = Command::new(PROGRAM)
-        .args(["--config", config])
         .args(arguments)
+        .envs(variables.iter().copied())
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()

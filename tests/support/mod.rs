@@ -4,21 +4,27 @@
 //! Everything listens on loopback, on ports that the system gives, and ends when it is dropped. Nothing waits
 //! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
 
+mod certificates;
 mod client;
 mod forward;
 mod gateway;
 mod grpc;
+mod h2;
 mod origin;
+mod scripted;
 mod tls;
 
 use std::time::{Duration, Instant};
 
-pub use client::{get, get_with, post};
+pub use certificates::{Authority, Files};
+pub use client::{exchange, get, get_with, post, read_all, send};
 pub use forward::ForwardProxy;
-pub use gateway::{Gateway, run, run_with, validate};
+pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
 pub use grpc::GrpcOrigin;
+pub use h2::{H2Request, h2c};
 pub use origin::{Origin, Reply};
-pub use tls::{Authority, TlsOrigin};
+pub use scripted::{Received, Scripted};
+pub use tls::{Authority as UpstreamAuthority, TlsOrigin};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

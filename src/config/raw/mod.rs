@@ -9,6 +9,7 @@
 
 mod duration;
 mod listeners;
+mod log;
 mod middlewares;
 mod routes;
 mod server;
@@ -20,9 +21,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use duration::Duration;
-pub use listeners::Listener;
+pub use listeners::{CertificateFiles, Listener, ListenerTls, TlsVersion};
+pub use log::{Log, LogFormat, LogLevel};
 pub use middlewares::Middleware;
-pub use routes::{Match, Retry, RetryOn, Route};
+pub use routes::{Match, Redirect, Respond, Retry, RetryOn, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
     Balance, By, CircuitBreaker, Consistent, Discovery, FileSource, GrpcCheck, HealthCheck, HttpCheck,
@@ -36,6 +38,9 @@ pub struct File {
     /// Settings of the process itself.
     #[serde(default)]
     pub server: Server,
+    /// What operators read.
+    #[serde(default)]
+    pub log: Log,
     /// Where clients connect. At least one.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Listener>,

@@ -12,6 +12,10 @@ pub struct Server {
     /// 30 unless set; 0 for no limit (lesson 19).
     #[schemars(range(min = 0, max = 86400))]
     pub upstream_timeout_secs: Option<f64>,
+    /// Networks of proxies before the gateway, such as `10.0.0.0/8`: their `X-Forwarded-For`, `-Proto`, `-Host` and
+    /// `Forwarded` are believed and continued, those of everybody else are replaced. None unless set (lesson 08).
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
     /// Connections to upstreams: how many are kept, and for how long.
     #[serde(default)]
     pub connection_pool: ConnectionPool,

@@ -1,0 +1,49 @@
+//! `log`: what operators read.
+
+use std::path::PathBuf;
+
+pub use super::raw::{LogFormat, LogLevel};
+use super::{At, Place, raw};
+
+/// What operators read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Where there is a line for each request.
+    pub access: AccessSink,
+    /// Where that was written.
+    pub place: Place,
+    /// The least that is said.
+    pub level: LogLevel,
+}
+
+/// Where lines about requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessSink {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+pub(super) fn validate(raw: &raw::Log, at: &At<'_>) -> Option<LogSettings> {
+    let access = match raw.access.as_deref() {
+        None | Some("off") => AccessSink::Off,
+        Some("stdout") => AccessSink::Stdout,
+        Some("stderr") => AccessSink::Stderr,
+        Some(path) if path.contains('/') => AccessSink::File(PathBuf::from(path)),
+        Some(_) => {
+            at.key("access").error(
+                "this is no place for lines",
+                "choose `stdout`, `stderr`, `off`, or the path of a file, with at least one `/`",
+            );
+            return None;
+        }
+    };
+    Some(LogSettings { format: raw.format, access, place: at.key("access").place(), level: raw.level })
+}

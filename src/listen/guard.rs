@@ -1,0 +1,295 @@
+//! A stream that ends when its client takes too long to ask, or asks with too many words.
+//!
+//! Pingora limits single reads of a connection's first head and of bodies. Between requests, and for a head as a
+//! whole, the limits are here, around the stream that Pingora reads: a connection is *waiting* for a request until
+//! its first byte, then it is in a *head* until that is complete, and then it is *free* until the next request.
+//! Whoever serves the connection says when one begins and when a head is complete.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Until the first byte of a request.
+    pub idle: Duration,
+    /// From there until its head is complete.
+    pub header: Duration,
+    /// In bytes.
+    pub header_bytes: u32,
+}
+
+const FREE: u8 = 0;
+const WAITING: u8 = 1;
+const HEAD: u8 = 2;
+const OPENING: u8 = 3;
+
+/// Where a connection is. Shared by the stream and by whoever serves it, who are never at work at the same time:
+/// relaxed atomics are enough.
+#[derive(Debug)]
+pub struct Guard {
+    limits: Limits,
+    born: Instant,
+    phase: AtomicU8,
+    /// When the phase must be over, in milliseconds from the beginning.
+    deadline: AtomicU64,
+    /// How many bytes of a head were read.
+    read: AtomicU32,
+}
+
+impl Guard {
+    /// A connection begins by waiting.
+    pub fn new(limits: Limits) -> Arc<Guard> {
+        let guard = Guard {
+            limits,
+            born: Instant::now(),
+            phase: AtomicU8::new(FREE),
+            deadline: AtomicU64::new(0),
+            read: AtomicU32::new(0),
+        };
+        guard.enter(WAITING, limits.idle);
+        Arc::new(guard)
+    }
+
+    fn enter(&self, phase: u8, limit: Duration) {
+        let deadline = self.born.elapsed() + limit;
+        self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// The next request is waited for.
+    pub fn wait(&self) {
+        self.read.store(0, Ordering::Relaxed);
+        self.enter(WAITING, self.limits.idle);
+    }
+
+    /// HTTP/2 is spoken: until its first request, only time is limited.
+    pub fn open(&self) {
+        self.enter(OPENING, self.limits.idle);
+    }
+
+    /// A head is complete, or heads are not for this guard to watch.
+    pub fn free(&self) {
+        self.phase.store(FREE, Ordering::Relaxed);
+    }
+
+    /// How large a head may be.
+    pub fn header_bytes(&self) -> u32 {
+        self.limits.header_bytes
+    }
+
+    fn is_free(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == FREE
+    }
+
+    /// Bytes were read.
+    fn count(&self, bytes: usize) {
+        if self.phase.load(Ordering::Relaxed) == WAITING {
+            self.enter(HEAD, self.limits.header);
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.read.store(self.read.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == HEAD
+            && self.read.load(Ordering::Relaxed) > self.limits.header_bytes
+    }
+
+    fn deadline(&self) -> Instant {
+        self.born + Duration::from_millis(self.deadline.load(Ordering::Relaxed))
+    }
+}
+
+/// The stream.
+pub struct Guarded {
+    inner: Stream,
+    guard: Arc<Guard>,
+    /// Made when somebody must be waited for, which most never are twice.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    /// Watches a stream.
+    pub fn new(inner: Stream, guard: Arc<Guard>) -> Guarded {
+        Guarded { inner, guard, timer: None }
+    }
+
+    /// Where the connection is.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Of a session's stream.
+    pub fn of(stream: &Stream) -> Option<&Guarded> {
+        (**stream).as_any().downcast_ref()
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.guard.deadline().into();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("inner", &self.inner)
+            .field("guard", &self.guard)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.guard.is_free() {
+            return Pin::new(&mut this.inner).poll_read(cx, buf);
+        }
+        if this.guard.is_too_large() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large")));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Pending => match this.poll_deadline(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            },
+            Poll::Ready(Ok(())) => {
+                let read = buf.filled().len() - before;
+                if read > 0 {
+                    this.guard.count(read);
+                }
+                // A client that sends a byte now and then is never pending for long.
+                if Instant::now() > this.guard.deadline() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Poll::Ready(Ok(()))
+            }
+            error => error,
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        Shutdown::shutdown(&mut *self.inner).await;
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+#[async_trait]
+impl Peek for Guarded {
+    /// What an h2c listener does first. Pingora does not limit it.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let deadline = self.guard.deadline().into();
+        match tokio::time::timeout_at(deadline, self.inner.try_peek(buf)).await {
+            Ok(peeked) => peeked,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.inner.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.inner.set_socket_digest(digest);
+    }
+}

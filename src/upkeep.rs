@@ -1,0 +1,89 @@
+//! What a process does beside requests: it starts the access log's writer, and leaves when there is nothing left to
+//! do.
+//!
+//! **Knows nothing** of what requests and connections do: it counts them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use crate::observe::access::AccessLog;
+
+/// How often the end is looked for, once it is near.
+const LOOK: Duration = Duration::from_millis(20);
+/// How many looks in a row must find no request, while clients of HTTP/2 keep their connections: their last answers
+/// may still be on their way.
+const CALM: u32 = 15;
+
+/// Counts what is under way.
+#[derive(Debug, Default)]
+pub struct Busy(AtomicUsize);
+
+impl Busy {
+    /// One more, until the guard is dropped.
+    pub fn begin(self: &Arc<Busy>) -> BusyGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        BusyGuard(self.clone())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// One that is under way.
+#[derive(Debug)]
+pub struct BusyGuard(Arc<Busy>);
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Both counts.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Connections of clients.
+    pub connections: Arc<Busy>,
+    /// Requests.
+    pub requests: Arc<Busy>,
+}
+
+/// The service.
+pub struct Upkeep {
+    /// What is under way.
+    pub work: Work,
+    /// The access log, if there is one.
+    pub access: Option<Arc<AccessLog>>,
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if let Some(access) = &self.access {
+            access.start();
+        }
+        while !*shutdown.borrow() {
+            if shutdown.changed().await.is_err() {
+                return;
+            }
+        }
+        // Pingora waits for the whole grace period, also when nobody is left. Listeners close and connections that
+        // wait for a request are dropped as soon as it begins.
+        let mut calm = 0;
+        while calm < CALM && !(calm > 1 && self.work.connections.is_idle()) {
+            tokio::time::sleep(LOOK).await;
+            calm = if self.work.requests.is_idle() { calm + 1 } else { 0 };
+        }
+        log::info!("nothing is left to do");
+        if let Some(access) = &self.access {
+            access.flush();
+        }
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,212 @@
+//! Who the client is, and what the upstream is told about it: `X-Forwarded-For`, `-Proto`, `-Host`, and `Forwarded`
+//! (RFC 7239).
+//!
+//! Anybody can send these headers. They are believed from a proxy of ours, and from nobody else: what others sent
+//! is replaced.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::header;
+use ipnet::IpNet;
+use pingora::http::RequestHeader;
+use pingora::prelude::*;
+
+const FOR: &str = "X-Forwarded-For";
+const PROTO: &str = "X-Forwarded-Proto";
+const HOST: &str = "X-Forwarded-Host";
+const FORWARDED: &str = "Forwarded";
+/// Others that upstreams are known to read, and that say the same.
+const OTHERS: [&str; 3] = ["X-Real-IP", "X-Forwarded-Port", "X-Forwarded-Server"];
+
+/// What is known of the connection that brought a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// Whose it is; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whether that is one of the proxies that are believed.
+    pub trusted: bool,
+    /// Whether it is encrypted.
+    pub tls: bool,
+}
+
+/// Whether one of these networks has the address. An IPv4 address that is written as IPv6 is the same one.
+pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The client: whoever connected or, behind proxies that are believed, the nearest whom none of them vouches for.
+pub fn client(request: &RequestHeader, hop: Hop, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = hop.peer?.to_canonical();
+    if !hop.trusted {
+        return Some(client);
+    }
+    // From the nearest back to the client: who is trusted has written who came before.
+    for value in request.headers.get_all(FOR).iter().rev() {
+        for entry in value.to_str().ok()?.rsplit(',') {
+            let Some(before) = address(entry.trim()) else { return Some(client) };
+            client = before;
+            if !contains(trusted, client) {
+                return Some(client);
+            }
+        }
+    }
+    Some(client)
+}
+
+/// An address as proxies write it, some of them with a port.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = entry.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse().or_else(|_| entry.parse().map(|address: std::net::SocketAddr| address.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+/// Tells the upstream.
+///
+/// # Errors
+/// Never for what clients can send: hosts and addresses fit into headers.
+pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
+    for name in OTHERS {
+        if !hop.trusted {
+            request.remove_header(name);
+        }
+    }
+    let peer = hop.peer.map(|peer| peer.to_canonical());
+    let proto = if hop.tls { "https" } else { "http" };
+    let host = request.headers.get(header::HOST).cloned();
+
+    let mut addresses = kept(request, FOR, hop);
+    if let Some(peer) = peer {
+        item(&mut addresses, format_args!("{peer}"));
+    }
+    put(request, FOR, addresses)?;
+
+    let mut forwarded = kept(request, FORWARDED, hop);
+    let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match peer {
+        // RFC 7239, section 6: a colon needs quotes.
+        Some(IpAddr::V6(peer)) => {
+            item(&mut forwarded, format_args!("for=\"[{peer}]\";host=\"{host_text}\";proto={proto}"));
+        }
+        Some(peer) => item(&mut forwarded, format_args!("for={peer};host=\"{host_text}\";proto={proto}")),
+        None => item(&mut forwarded, format_args!("for=unknown;host=\"{host_text}\";proto={proto}")),
+    }
+    put(request, FORWARDED, forwarded)?;
+
+    if !hop.trusted || !request.headers.contains_key(PROTO) {
+        request.insert_header(PROTO, proto)?;
+    }
+    if !hop.trusted || !request.headers.contains_key(HOST) {
+        match host {
+            Some(host) => request.insert_header(HOST, host)?,
+            None => _ = request.remove_header(HOST),
+        }
+    }
+    Ok(())
+}
+
+/// What stays of a list, in one line.
+fn kept(request: &RequestHeader, name: &str, hop: Hop) -> String {
+    let mut list = String::with_capacity(64);
+    if hop.trusted {
+        for value in request.headers.get_all(name) {
+            if let Ok(value) = value.to_str() {
+                item(&mut list, format_args!("{value}"));
+            }
+        }
+    }
+    list
+}
+
+fn item(list: &mut String, item: std::fmt::Arguments<'_>) {
+    let comma = if list.is_empty() { "" } else { ", " };
+    // Writing to a string does not fail.
+    let _ = write!(list, "{comma}{item}");
+}
+
+fn put(request: &mut RequestHeader, name: &'static str, value: String) -> Result<()> {
+    if value.is_empty() {
+        request.remove_header(name);
+        return Ok(());
+    }
+    request.insert_header(name, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
+        for (name, value) in lines {
+            request.append_header(*name, *value).expect("it is a header");
+        }
+        request
+    }
+
+    fn hop(peer: &str, trusted: bool) -> Hop {
+        Hop { peer: Some(peer.parse().expect("an address")), trusted, tls: false }
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_whom_nobody_vouches_for() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().expect("a network")];
+        for (lines, peer, expected) in [
+            (&[][..], "10.0.0.1", "10.0.0.1"),
+            (&[(FOR, "1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, "6.6.6.6, 1.1.1.1, 10.0.0.2")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, "6.6.6.6"), (FOR, "1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, "10.0.0.3, 10.0.0.2")], "10.0.0.1", "10.0.0.3"),
+            (&[(FOR, "1.1.1.1:80")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, "[fd00::1]")], "10.0.0.1", "fd00::1"),
+            (&[(FOR, "nonsense")], "10.0.0.1", "10.0.0.1"),
+            (&[(FOR, "6.6.6.6")], "2.2.2.2", "2.2.2.2"),
+            (&[(FOR, "1.1.1.1")], "::ffff:10.0.0.1", "1.1.1.1"),
+        ] {
+            let peer: IpAddr = peer.parse().expect("an address");
+            let hop = Hop { peer: Some(peer), trusted: contains(&trusted, peer), tls: false };
+            let found = client(&request(lines), hop, &trusted);
+            assert_eq!(found, expected.parse().ok(), "{lines:?} from {peer}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_not_believed_and_proxies_are() {
+        let sent = [
+            ("Host", "t"),
+            (FOR, "6.6.6.6"),
+            (PROTO, "https"),
+            (HOST, "spoofed"),
+            (FORWARDED, "for=6.6.6.6"),
+            ("X-Real-IP", "6.6.6.6"),
+        ];
+        let told = |hop| {
+            let mut request = request(&sent);
+            tell(&mut request, hop).expect("it fits");
+            let names = [FOR, PROTO, HOST, FORWARDED, "X-Real-IP"];
+            names.map(|name| request.headers.get(name).map(|value| value.to_str().expect("text").to_string()))
+        };
+        let text = |values: [Option<&str>; 5]| values.map(|value| value.map(str::to_string));
+        assert_eq!(
+            told(hop("fd00::9", false)),
+            text([
+                Some("fd00::9"),
+                Some("http"),
+                Some("t"),
+                Some("for=\"[fd00::9]\";host=\"t\";proto=http"),
+                None
+            ])
+        );
+        assert_eq!(
+            told(hop("10.0.0.1", true)),
+            text([
+                Some("6.6.6.6, 10.0.0.1"),
+                Some("https"),
+                Some("spoofed"),
+                Some("for=6.6.6.6, for=10.0.0.1;host=\"t\";proto=http"),
+                Some("6.6.6.6")
+            ])
+        );
+    }
+}

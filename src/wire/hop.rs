@@ -1,0 +1,70 @@
+//! Headers that end at each hop (RFC 9110, section 7.6.1). Pingora removes those of requests; those of answers are
+//! removed here.
+
+use http::{HeaderName, StatusCode, header};
+use pingora::http::ResponseHeader;
+
+const KEEP_ALIVE: &str = "keep-alive";
+const PROXY_CONNECTION: &str = "proxy-connection";
+
+/// Takes them from an answer, with those that its `Connection` names. `trailers`: whether the client could get
+/// trailers that are announced.
+///
+/// Not `Transfer-Encoding`, from which Pingora knows how the client's answer is to be framed.
+pub fn remove_from_response(response: &mut ResponseHeader, trailers: bool) {
+    // RFC 9110, section 15.2.2: here they are what the answer is about.
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if response.headers.contains_key(header::CONNECTION) {
+        for name in nominated(response) {
+            response.remove_header(&name);
+        }
+        response.remove_header(&header::CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION] {
+        response.remove_header(name);
+    }
+    response.remove_header(&header::UPGRADE);
+    response.remove_header(&header::TE);
+    response.remove_header(&header::PROXY_AUTHENTICATE);
+    if !trailers {
+        response.remove_header(&header::TRAILER);
+    }
+}
+
+fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
+    let values = response.headers.get_all(header::CONNECTION).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        // What frames the body is never up to whoever sends it.
+        .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_here_goes_no_further() {
+        let mut response = ResponseHeader::build(200, None).expect("it is a status");
+        for (name, value) in [
+            ("Connection", "close, X-Hop, , Content-Length"),
+            ("X-Hop", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "close"),
+            ("Upgrade", "h2c"),
+            ("Trailer", "X-Sum"),
+            ("Content-Length", "2"),
+            ("X-End", "1"),
+        ] {
+            response.append_header(name, value).expect("it is a header");
+        }
+        remove_from_response(&mut response, false);
+        let mut left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "x-end"]);
+    }
+}

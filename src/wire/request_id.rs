@@ -1,0 +1,56 @@
+//! One name for a request, on both sides of the gateway: `X-Request-Id`.
+
+use http::HeaderValue;
+use pingora::http::RequestHeader;
+use uuid::timestamp::context::NoContext;
+use uuid::{Timestamp, Uuid};
+
+/// The header.
+pub const NAME: &str = "X-Request-Id";
+
+/// Longer ones are not ids.
+const MAX: usize = 128;
+
+/// The id that the request came with, or else a new one: a UUID of version 7 (RFC 9562, section 5.7), so that ids
+/// sort by time. Kept is what a log line can hold without quotes.
+pub fn of(request: &RequestHeader) -> HeaderValue {
+    let mut ids = request.headers.get_all(NAME).iter();
+    match (ids.next(), ids.next()) {
+        (Some(id), None) if is_id(id.as_bytes()) => id.clone(),
+        _ => new(),
+    }
+}
+
+fn is_id(id: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
+    !id.is_empty() && id.len() <= MAX && id.iter().all(fits)
+}
+
+fn new() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    // Without a context, which all threads would share under a lock: 74 random bits tell ids apart.
+    let id = Uuid::new_v7(Timestamp::now(NoContext)).hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_id_is_kept_and_no_other() {
+        let with = |ids: &[&str]| {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
+            for id in ids {
+                request.append_header(NAME, *id).expect("it is a header");
+            }
+            of(&request).to_str().expect("text").to_string()
+        };
+        assert_eq!(with(&["a-1"]), "a-1");
+        for ids in [&[][..], &["a b"], &["\"a\""], &["a", "b"], &[""], &[&"a".repeat(129)]] {
+            let id = Uuid::parse_str(&with(ids)).expect("it is a UUID");
+            assert_eq!(id.get_version_num(), 7, "{ids:?}");
+        }
+        assert_ne!(with(&[]), with(&[]));
+    }
+}

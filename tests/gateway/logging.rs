@@ -1,0 +1,142 @@
+//! A line for each request, and the end of a process.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::{Gateway, Scripted, free_port, get_with, run, until};
+
+fn before(origin: &Scripted, log: &str) -> Gateway {
+    Gateway::start(&format!(
+        "
+log: {{ {log} }}
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  origin: {{ servers: [{{ address: {} }}] }}
+  gone: {{ servers: [{{ address: 127.0.0.1:{} }}] }}
+routes:
+  - {{ name: users, match: {{ path_prefix: /users }}, upstream: origin }}
+  - {{ name: gone, match: {{ path: /gone }}, upstream: gone }}
+",
+        origin.address(),
+        free_port()
+    ))
+}
+
+fn lines(path: &Path, count: usize) -> Vec<String> {
+    let read = || std::fs::read_to_string(path).unwrap_or_default();
+    until("the lines are written", || read().lines().count() >= count);
+    read().lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_request_is_a_line() {
+    let origin = Scripted::plain();
+    let gateway = before(&origin, "format: json, access: $FOLDER/access");
+    for target in ["/users/7?secret=1", "/gone", "/nowhere", "/%zz"] {
+        get_with(gateway.address(), target, &["X-Request-Id: mine"]);
+    }
+    let lines = lines(&gateway.folder().join("access"), 4);
+    let entries: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or("-").to_string();
+    let seen: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let keys = ["level", "path", "method", "route", "upstream", "request_id", "client"];
+            (keys.map(|key| text(entry, key)), entry["status"].as_u64().expect("a number"))
+        })
+        .collect();
+    let expected = [
+        (["INFO", "/users/7", "GET", "users", "origin", "mine", "127.0.0.1"], 200),
+        (["WARN", "/gone", "GET", "gone", "gone", "mine", "127.0.0.1"], 502),
+        (["INFO", "/nowhere", "GET", "-", "-", "mine", "127.0.0.1"], 404),
+        (["INFO", "/%zz", "GET", "-", "-", "mine", "127.0.0.1"], 400),
+    ];
+    assert_eq!(seen, expected.map(|(words, status)| (words.map(str::to_string), status)));
+    assert_eq!(text(&entries[0], "server"), origin.address().to_string());
+    assert_eq!(
+        (entries[0]["bytes"].as_u64(), text(&entries[1], "error")),
+        (Some(2), "ConnectRefused".to_string())
+    );
+    assert!(entries[0]["duration_ms"].is_u64());
+    // The process's own lines have the same form.
+    let log = gateway.log();
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+}
+
+#[test]
+fn text_is_for_people_and_off_is_off() {
+    let origin = Scripted::plain();
+    let gateway = before(&origin, "access: stdout, level: error");
+    get_with(gateway.address(), "/users", &["X-Request-Id: mine"]);
+    until("the line is written", || gateway.log().contains("request_id=mine"));
+    let log = gateway.log();
+    let part = "INFO request path=/users method=GET route=users upstream=origin server=";
+    assert!(log.contains(part) && log.contains(" status=200 duration_ms="), "{log}");
+    assert!(!log.contains("listening on"), "only errors are said: {log}");
+
+    let quiet = before(&origin, "format: text");
+    get_with(quiet.address(), "/users", &["X-Request-Id: mine"]);
+    assert!(quiet.stop().success());
+}
+
+#[test]
+fn the_last_lines_are_written_before_the_end() {
+    let gateway = before(&Scripted::plain(), "access: $FOLDER/access");
+    let path = gateway.folder().join("access");
+    let kept = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::hard_link(&path, kept.path().with_extension("access")).expect("a second name");
+    for _ in 0..50 {
+        get_with(gateway.address(), "/users", &[]);
+    }
+    assert!(gateway.stop().success());
+    let path = kept.path().with_extension("access");
+    let written = std::fs::read_to_string(&path).expect("it is there");
+    std::fs::remove_file(path).expect("it is there");
+    assert_eq!(written.lines().count(), 50);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_said_before_anything_starts() {
+    let yaml = |access: &str| {
+        format!(
+            "log: {{ access: {access} }}\nlisteners: [{{ address: 127.0.0.1:{} }}]\nroutes: [{{ name: r, respond: {{}} }}]\n",
+            free_port()
+        )
+    };
+    for (access, says) in
+        [("console", "this is no place for lines"), ("/no/such/folder", "the access log cannot be written")]
+    {
+        let outcome = run(&yaml(access), &[]);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        let said = outcome.stderr;
+        assert!(said.contains(says) && said.contains("gateway.yaml:1:"), "{said}");
+    }
+}
+
+#[test]
+fn a_process_leaves_as_soon_as_nothing_is_under_way_and_no_sooner() {
+    let slow = Scripted::start(|_| {
+        std::thread::sleep(Duration::from_secs(2)); // time is the subject
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    });
+    let gateway = before(&slow, "");
+    // Idle: a connection that waits for a request is nothing.
+    let _idle = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    let begun = Instant::now();
+    assert!(gateway.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+
+    let gateway = before(&slow, "");
+    let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    stream.write_all(b"GET /users HTTP/1.1\r\nHost: t\r\n\r\n").expect("the gateway reads");
+    until("the origin is asked", || !slow.seen().is_empty());
+    let begun = Instant::now();
+    assert!(gateway.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is answered");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+}
