@@ -15,6 +15,7 @@ mod balance;
 mod breaker;
 mod check;
 mod discover;
+mod dns;
 mod health;
 mod peer;
 mod retry;

@@ -5,6 +5,7 @@
 //! for a fixed time: who waits, asks again until it is so, or until [`PATIENCE`] is over.
 
 mod client;
+mod dns;
 mod forward;
 mod gateway;
 mod grpc;
@@ -14,6 +15,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub use client::{get, get_with, post};
+pub use dns::NameServer;
 pub use forward::ForwardProxy;
 pub use gateway::{Gateway, run, run_with, validate};
 pub use grpc::GrpcOrigin;
