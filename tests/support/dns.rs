@@ -9,6 +9,9 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 
+/// Priority, weight, port and name.
+pub type Service<'n> = (u16, u16, u16, &'n str);
+
 /// It answers over UDP. A name that it does not know does not exist.
 pub struct NameServer {
     address: SocketAddr,
@@ -48,8 +51,8 @@ impl NameServer {
         self.address
     }
 
-    /// What it says from now on: addresses of names, and services, as priority, weight, port and name.
-    pub fn say(&self, ttl: u32, addresses: &[(&str, [u8; 4])], services: &[(&str, (u16, u16, u16, &str))]) {
+    /// What it says from now on: addresses of names, and services.
+    pub fn say(&self, ttl: u32, addresses: &[(&str, [u8; 4])], services: &[(&str, Service<'_>)]) {
         let name = |name: &str| Name::from_ascii(name).expect("a name");
         let addresses = addresses
             .iter()
