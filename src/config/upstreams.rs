@@ -1,7 +1,7 @@
 //! `upstreams`: groups of servers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +109,22 @@ pub struct Discovery {
 pub enum ServerSource {
     /// In this file.
     File(PathBuf),
+    /// At all addresses of this name.
+    Dns {
+        /// The name.
+        name: String,
+        /// Where they listen.
+        port: u16,
+        /// Who is asked; the system's if it is empty.
+        name_servers: Vec<SocketAddr>,
+    },
+    /// Wherever this service is.
+    Srv {
+        /// Its name.
+        name: String,
+        /// Who is asked; the system's if it is empty.
+        name_servers: Vec<SocketAddr>,
+    },
 }
 
 /// How a server is chosen.
@@ -341,12 +357,54 @@ fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamServer>, Opti
 }
 
 fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
-    let Some(file) = &raw.file else {
-        at.error_at_key("where to look is not said", "add `file: { path: servers.yaml }`");
-        return None;
+    let (source, refresh) = match (&raw.file, &raw.dns, &raw.srv) {
+        (Some(file), None, None) => (file_source(file, &at.key("file"))?, 1),
+        (None, Some(dns), None) => {
+            let at = at.key("dns");
+            let name = dns_name(&dns.name, &at.key("name"));
+            let name_servers = name_servers(&dns.name_servers, &at.key("name_servers"));
+            (ServerSource::Dns { name: name?, port: dns.port, name_servers: name_servers? }, 30)
+        }
+        (None, None, Some(srv)) => {
+            let at = at.key("srv");
+            let name = dns_name(&srv.name, &at.key("name"));
+            let name_servers = name_servers(&srv.name_servers, &at.key("name_servers"));
+            (ServerSource::Srv { name: name?, name_servers: name_servers? }, 30)
+        }
+        _ => {
+            at.error_at_key(
+                "servers are looked for in exactly one place",
+                "keep one of `file: { path: servers.yaml }`, `dns` and `srv`",
+            );
+            return None;
+        }
     };
-    let path = PathBuf::from(&file.path);
-    let at = at.key("file").key("path");
+    let refresh = raw.refresh.map_or(Duration::from_secs(refresh), |raw::Duration(time)| time);
+    Some(Discovery { source, refresh })
+}
+
+fn dns_name(name: &str, at: &At<'_>) -> Option<String> {
+    let known = hickory_resolver::proto::rr::Name::from_ascii(name);
+    if known.is_err() || name.trim_end_matches('.').is_empty() || name.parse::<IpAddr>().is_ok() {
+        at.error("this is not a DNS name", "write a name such as `users.internal`");
+        return None;
+    }
+    Some(name.to_string())
+}
+
+fn name_servers(raw: &[String], at: &At<'_>) -> Option<Vec<SocketAddr>> {
+    all(raw.iter().enumerate().map(|(index, address)| {
+        let parsed = address.parse().ok();
+        if parsed.is_none() {
+            at.index(index).error("this is not an IP address with a port", "write it like `172.28.0.2:53`");
+        }
+        parsed
+    }))
+}
+
+fn file_source(raw: &raw::FileSource, at: &At<'_>) -> Option<ServerSource> {
+    let path = PathBuf::from(&raw.path);
+    let at = at.key("path");
     match std::fs::read_to_string(&path) {
         Err(error) => {
             at.error(
@@ -355,7 +413,7 @@ fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
             );
             None
         }
-        Ok(text) => match read_servers(&file.path, &text) {
+        Ok(text) => match read_servers(&raw.path, &text) {
             Err(report) => {
                 for found in report.diagnostics() {
                     let (file, line, column) = report.position(&found.place);
@@ -363,10 +421,7 @@ fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
                 }
                 None
             }
-            Ok(_) => Some(Discovery {
-                source: ServerSource::File(path),
-                refresh: raw.refresh.map_or(Duration::from_secs(1), |raw::Duration(time)| time),
-            }),
+            Ok(_) => Some(ServerSource::File(path)),
         },
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! What was found last is kept until something else is found that makes sense. Lessons 17 and 34 are about it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Upstream;
+use hickory_resolver::TokioResolver;
+
+use super::{Upstream, dns};
 use crate::config::{self, Discovery, ServerSource};
 
 /// Why nothing was found.
@@ -18,6 +21,12 @@ pub enum Failure {
     /// What stands in the file is wrong.
     #[error("{0}")]
     Invalid(#[from] config::Report),
+    /// DNS has no answer.
+    #[error("DNS: {0}")]
+    Dns(#[from] hickory_resolver::net::NetError),
+    /// DNS answers with no server.
+    #[error("DNS names no server")]
+    Nobody,
 }
 
 /// What was found, and for how long it holds, where that is known.
@@ -29,9 +38,10 @@ pub struct Found {
 /// Asks again and again, for as long as the group is in use.
 pub async fn follow(upstream: &Arc<Upstream>, discovery: &Discovery) {
     let mut complaint = String::new();
+    let mut resolver = None;
     loop {
         let mut wait = discovery.refresh;
-        match find(discovery).await {
+        match find(discovery, &mut resolver).await {
             Ok(found) => {
                 complaint.clear();
                 // Not more often than each second, whatever it says.
@@ -41,6 +51,7 @@ pub async fn follow(upstream: &Arc<Upstream>, discovery: &Discovery) {
             }
             Err(failure) => {
                 // Once for each reason, or the log would be full of it.
+                wait = wait.min(Duration::from_secs(1));
                 let now = failure.to_string();
                 if now != complaint {
                     log::warn!("upstream {}: its servers remain as they are: {now}", upstream.name);
@@ -52,7 +63,7 @@ pub async fn follow(upstream: &Arc<Upstream>, discovery: &Discovery) {
     }
 }
 
-async fn find(discovery: &Discovery) -> Result<Found, Failure> {
+async fn find(discovery: &Discovery, resolver: &mut Option<TokioResolver>) -> Result<Found, Failure> {
     match &discovery.source {
         ServerSource::File(path) => {
             let path = path.clone();
@@ -60,7 +71,22 @@ async fn find(discovery: &Discovery) -> Result<Found, Failure> {
             let servers = read.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))?;
             Ok(Found { servers, fresh_for: None })
         }
+        ServerSource::Dns { name, port, name_servers } => {
+            dns::addresses(made(resolver, name_servers)?, name, *port).await
+        }
+        ServerSource::Srv { name, name_servers } => dns::services(made(resolver, name_servers)?, name).await,
     }
+}
+
+/// The resolver, made when it is needed first.
+fn made<'r>(
+    resolver: &'r mut Option<TokioResolver>,
+    name_servers: &[SocketAddr],
+) -> Result<&'r TokioResolver, Failure> {
+    if resolver.is_none() {
+        *resolver = Some(dns::resolver(name_servers)?);
+    }
+    resolver.as_ref().ok_or(Failure::Nobody)
 }
 
 /// A file with a list like that of `servers`.

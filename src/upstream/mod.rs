@@ -9,12 +9,14 @@
 //!
 //! **Knows nothing** of routes and middlewares. What a choice may depend on comes as a [`Selection`].
 //!
-//! Lessons 16 to 34 are about what happens here.
+//! What is made when the servers change, and not when a request comes: turns, circles, tokens, peers. A choice
+//! takes no lock, and pays for nothing that its group does not use. Lessons 16 to 34 are about what happens here.
 
 mod balance;
 mod breaker;
 mod check;
 mod discover;
+mod dns;
 mod health;
 mod peer;
 mod retry;

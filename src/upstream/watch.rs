@@ -64,3 +64,52 @@ where
         tasks.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::upstream::server::tests::group;
+
+    /// An upstream whose only server is not there, and that is asked all the time.
+    fn checked() -> Arc<Upstream> {
+        let check = "health_check: { tcp: {}, interval: 5ms }";
+        Arc::new(Upstream::new(
+            "u".into(),
+            group(&format!("{{ servers: [{{ address: 127.0.0.1:1 }}], {check} }}")),
+        ))
+    }
+
+    async fn until(mut so: impl FnMut() -> bool) {
+        let begun = std::time::Instant::now();
+        while !so() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it is not so");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn tasks_begin_and_end_with_their_upstreams() {
+        let (first, second) = (checked(), checked());
+        let wanted = Arc::new(Mutex::new(vec![first.clone()]));
+        let list = wanted.clone();
+        let service = Watch(move || list.lock().expect("nobody panicked").clone());
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(async move { service.start(stopped).await });
+        let is_well = |upstream: &Upstream| upstream.servers()[0].health.is_well();
+        until(|| !is_well(&first)).await;
+        assert!(is_well(&second), "nobody has asked for that one");
+
+        *wanted.lock().expect("nobody panicked") = vec![second.clone()];
+        until(|| !is_well(&second)).await;
+        until(|| Arc::strong_count(&first) == 1).await;
+
+        stop.send(true).expect("the service listens");
+        running.await.expect("it ends");
+        wanted.lock().expect("nobody panicked").clear();
+        assert_eq!(Arc::strong_count(&second), 1, "and leaves nothing behind");
+    }
+}

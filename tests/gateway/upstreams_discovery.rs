@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::{Gateway, Origin, get, until, validate};
+use crate::support::{Gateway, NameServer, Origin, get, until, validate};
 use crate::upstreams::answers;
 
 /// A gateway before a group whose servers are found.
@@ -83,7 +83,20 @@ fn what_cannot_be_found_is_said_before_anything_starts() {
             "servers are either listed or found",
             "keep one of",
         ),
-        ("discovery: {}", "where to look is not said", "add `file:"),
+        ("discovery: {}", "in exactly one place", "keep one of"),
+        (
+            "discovery: { file: { path: x }, dns: { name: a, port: 1 } }",
+            "in exactly one place",
+            "keep one of",
+        ),
+        ("discovery: { dns: { name: 127.0.0.1, port: 1 } }", "this is not a DNS name", "users.internal"),
+        ("discovery: { srv: { name: \"\" } }", "this is not a DNS name", "users.internal"),
+        (
+            "discovery: { dns: { name: a, port: 1, name_servers: [dns] } }",
+            "not an IP address with a port",
+            "172.28.0.2:53",
+        ),
+        ("discovery: { dns: { name: a, port: 0 } }", "less than the minimum of 1", "On which port"),
         ("discovery: { file: { path: /nowhere } }", "this file cannot be read", "give the path"),
         (&bad, "servers.yaml:2:28: this is less than the minimum of 1", "Its share"),
     ] {
@@ -97,4 +110,60 @@ fn what_cannot_be_found_is_said_before_anything_starts() {
             assert!(outcome.stderr.contains(part), "`{part}` is not said: {said}");
         }
     }
+}
+
+#[test]
+fn a_name_is_followed() {
+    let dns = NameServer::start();
+    let blue = Origin::start("blue");
+    let (server, port) = (dns.address(), blue.address().port());
+    let found = |more: &str| {
+        finding(&format!("dns: {{ name: users.internal, port: {port}, name_servers: [\"{server}\"] }}{more}"))
+    };
+    // Nobody has that name yet.
+    let gateway = found(", refresh: 50ms");
+    until("it is said", || gateway.log().contains("its servers remain as they are: DNS"));
+    assert_eq!(get(gateway.address(), "/").status, 503);
+
+    // A TTL that is over is a reason to ask again; the refresh is none.
+    dns.say(1, &[("users.internal.", [127, 0, 0, 1])], &[]);
+    until("blue is found", || get(gateway.address(), "/").body == "blue");
+    let patient = found(", refresh: 1h");
+    until("blue is found", || get(patient.address(), "/").body == "blue");
+    dns.say(3600, &[("users.internal.", [127, 0, 0, 1]), ("users.internal.", [127, 0, 0, 9])], &[]);
+    until("there are two", || patient.log().contains("it has 2 servers now"));
+    until("there are two", || gateway.log().contains("it has 2 servers now"));
+
+    // Where DNS has no answer any more, the last one holds.
+    dns.say(1, &[], &[]);
+    until("it is said", || gateway.log().matches("its servers remain as they are: DNS").count() == 2);
+    assert_eq!(get(gateway.address(), "/").body, "blue");
+}
+
+#[test]
+fn a_service_is_followed_with_its_ports_weights_and_priorities() {
+    let dns = NameServer::start();
+    let [blue, green, spare] = ["blue", "green", "spare"].map(Origin::start);
+    let port = |origin: &Origin| origin.address().port();
+    let name = "_http._tcp.users.internal.";
+    dns.say(
+        1,
+        &[("a.internal.", [127, 0, 0, 1])],
+        &[
+            (name, (10, 300, port(&blue), "a.internal.")),
+            (name, (10, 100, port(&green), "a.internal.")),
+            (name, (20, 100, port(&spare), "a.internal.")),
+        ],
+    );
+    let gateway = finding(&format!(
+        "srv: {{ name: _http._tcp.users.internal, name_servers: [\"{}\"] }}",
+        dns.address()
+    ));
+    until("they are found", || get(gateway.address(), "/").status == 200);
+    let told = answers(&gateway, 8);
+    let count = |name: &str| told.iter().filter(|other| *other == name).count();
+    assert!((5..=7).contains(&count("blue")) && count("spare") == 0, "{told:?}");
+
+    dns.say(1, &[("a.internal.", [127, 0, 0, 1])], &[(name, (20, 0, port(&spare), "a.internal."))]);
+    until("only one is left", || team(&gateway) == names(&["spare"]));
 }

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod client;
+mod dns;
 mod forward;
 mod gateway;
 mod grpc;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use certificates::{Authority, Files};
 pub use client::{exchange, get, get_with, post, read_all, send};
+pub use dns::NameServer;
 pub use forward::ForwardProxy;
 pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
 pub use grpc::GrpcOrigin;

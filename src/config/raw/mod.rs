@@ -27,8 +27,8 @@ pub use middlewares::Middleware;
 pub use routes::{Match, Redirect, Respond, Retry, RetryOn, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
 pub use upstreams::{
-    Balance, By, CircuitBreaker, Consistent, Discovery, FileSource, GrpcCheck, HealthCheck, HttpCheck,
-    Protocol, Sticky, TcpCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls, Via,
+    Balance, By, CircuitBreaker, Consistent, Discovery, DnsSource, FileSource, GrpcCheck, HealthCheck,
+    HttpCheck, Protocol, SrvSource, Sticky, TcpCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls, Via,
 };
 
 /// A file for `gateway --config`.

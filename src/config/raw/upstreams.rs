@@ -74,14 +74,44 @@ pub enum Protocol {
     Auto,
 }
 
-/// Who says which servers there are. What was found last is kept for as long as nothing else is found.
+/// Who says which servers there are: exactly one of `file`, `dns` and `srv`. What was found last is kept for as long as nothing else is found.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovery {
     /// A file in YAML with a list like that of `servers` (lesson 34).
     pub file: Option<FileSource>,
-    /// How long to wait until asking again. `1s` for a file unless set (lesson 34).
+    /// The addresses of a name: its A and AAAA records (lesson 17).
+    pub dns: Option<DnsSource>,
+    /// Those that a service's SRV records name. Who has not the best priority is a backup (lesson 17).
+    pub srv: Option<SrvSource>,
+    /// How long to wait until asking again, if the TTL of a DNS record is not over before that. `1s` for a file
+    /// and `30s` for DNS unless set (lesson 34).
     pub refresh: Option<Duration>,
+}
+
+/// A name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSource {
+    /// The name, without search domains (lesson 17).
+    pub name: String,
+    /// On which port its servers listen (lesson 17).
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// IP addresses and ports of the name servers to ask. Those of the system unless set (lesson 17).
+    #[serde(default)]
+    pub name_servers: Vec<String>,
+}
+
+/// A service.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SrvSource {
+    /// Its name, such as `_http._tcp.users.internal` (lesson 17).
+    pub name: String,
+    /// IP addresses and ports of the name servers to ask. Those of the system unless set (lesson 17).
+    #[serde(default)]
+    pub name_servers: Vec<String>,
 }
 
 /// A file in YAML with a list like that of `servers`. Put another one in its place at once, by renaming it.
