@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut tally = Tally::default();
     tally.begin("checks of names, ports, files and links agreed");
     agree(&mut tally, &repository, &all)?;
-    tally.begin("verifications against a stand-in ended as they should, in failure unless exempt");
+    tally.begin("negatives failed against a stand-in as they must, or are exempt with a reason");
     against_stand_ins(&mut tally, &session, &lessons, jobs);
     if !interrupt::raised() {
         tally.begin("examples lived through noise and ended cleanly");
