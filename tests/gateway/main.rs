@@ -5,6 +5,7 @@
 mod support;
 
 mod answers;
+mod command_line;
 mod configuration;
 mod configuration_texts;
 mod configuration_values;
