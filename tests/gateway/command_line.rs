@@ -252,15 +252,61 @@ routes: [{{ name: all, upstream: blue, middlewares: [h] }}]
     assert!(second.wait().expect("it is our child").success());
 }
 
+/// What a client cannot see is at least accepted, by a gateway that serves with it.
+#[test]
+fn settings_of_the_process_take_effect() {
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = origin.local_addr().expect("it is bound");
+    let gateway = Gateway::start(&format!(
+        "
+server:
+  threads: 2
+  work_stealing: false
+  listener_tasks_per_fd: 2
+  upstream_keepalive_pool_size: 1
+  client_bind_to_ipv4: [127.0.0.9]
+  max_retries: 1
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  one: {{ servers: [{{ address: {address} }}] }}
+  two: {{ servers: [{{ address: 127.0.0.1:{closed} }}, {{ address: {address}, backup: true }}] }}
+routes:
+  - {{ name: one, upstream: one }}
+  - {{ name: two, upstream: two, match: {{ path: /two }} }}
+",
+        closed = crate::support::free_port(),
+    ));
+    // One try, so the second server is never asked.
+    assert_eq!(get(gateway.address(), "/two").status, 502);
+
+    let peer = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, peer) = origin.accept().expect("the gateway connects");
+        let _ = stream.read(&mut [0; 4096]).expect("it asks");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("it listens");
+        peer.ip().to_string()
+    });
+    assert_eq!(get(gateway.address(), "/").status, 204);
+    assert_eq!(peer.join().expect("it has answered"), "127.0.0.9");
+}
+
 #[test]
 fn a_gateway_in_the_background_writes_its_number() {
+    for (arguments, key) in
+        [(&["--daemon", "-c", "gateway.yaml"][..], "false"), (&["-c", "gateway.yaml"], "true")]
+    {
+        background(arguments, key);
+    }
+}
+
+fn background(arguments: &[&str], daemon: &str) {
     let origin = Origin::start("blue");
     let folder = TempDir::new().expect("a folder");
     let port = crate::support::free_port();
     let pid_file = folder.path().join("gateway.pid");
     let yaml = format!(
         "
-server: {{ threads: 1, pid_file: {pid}, error_log: {log} }}
+server: {{ threads: 1, daemon: {daemon}, pid_file: {pid}, error_log: {log} }}
 listeners: [{{ address: 127.0.0.1:{port} }}]
 upstreams: {{ blue: {{ servers: [{{ address: {origin} }}] }} }}
 routes: [{{ name: all, upstream: blue }}]
@@ -270,7 +316,7 @@ routes: [{{ name: all, upstream: blue }}]
         origin = origin.address(),
     );
     fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
-    let outcome = run_in(folder.path(), &["--daemon", "-c", "gateway.yaml"], &[]);
+    let outcome = run_in(folder.path(), arguments, &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let address = ([127, 0, 0, 1], port).into();
     until("the gateway in the background listens", || std::net::TcpStream::connect(address).is_ok());

@@ -10,6 +10,7 @@ mod configuration;
 mod configuration_texts;
 mod configuration_values;
 mod forwarding;
+mod keys;
 mod listeners;
 mod routing;
 mod safety;
