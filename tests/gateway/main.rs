@@ -12,6 +12,7 @@ mod configuration_values;
 mod forwarding;
 mod keys;
 mod listeners;
+mod properties;
 mod routing;
 mod safety;
 mod upstreams;
