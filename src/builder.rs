@@ -85,6 +85,6 @@ impl Ready {
     /// Only before anything is served: what cannot be opened, all of it.
     pub fn run(self) -> Result<Infallible, Report> {
         observe::start_log(&self.config.log);
-        server::run(&self.config)
+        server::run(&self.config, &server::Start::default())
     }
 }

@@ -196,11 +196,12 @@ fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> 
 /// The client learns which server it is to come back to. Here, where answers from a cache have no server.
 fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     let (Some(route), Some(server)) = (&ctx.route, &ctx.server) else { return Ok(()) };
-    if !route.upstream.is_sticky() || response.status.is_informational() {
+    let Some(upstream) = route.upstream().filter(|upstream| upstream.is_sticky()) else { return Ok(()) };
+    if response.status.is_informational() {
         return Ok(());
     }
     let secure = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    if let Some(cookie) = route.upstream.cookie_for(server.server(), session.req_header(), secure) {
+    if let Some(cookie) = upstream.cookie_for(server.server(), session.req_header(), secure) {
         response.append_header(http::header::SET_COOKIE, cookie)?;
     }
     Ok(())

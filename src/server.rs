@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pingora::prelude::*;
 use pingora::proxy::http_proxy;
-use pingora::server::configuration::ServerConf;
+use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::background::background_service;
 
 use crate::config::{Config, Report};
@@ -16,26 +16,28 @@ use crate::state::State;
 use crate::upkeep::{Upkeep, Work};
 use crate::upstream::Watch;
 
-/// How long requests in flight may take to finish after SIGTERM, in seconds.
-const GRACE: u64 = 30;
+/// How a start differs from what the configuration says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// In the background, also where the configuration does not say so.
+    pub daemon: bool,
+    /// With the listeners of the gateway that runs, which hands them over when it gets SIGQUIT.
+    pub upgrade: bool,
+}
 
 /// Serves until a signal ends it.
 ///
 /// # Errors
 /// Only before anything is served: what cannot be opened, all of it.
-pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
-    listen::preflight(config)?;
+pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, Report> {
+    if !start.upgrade {
+        listen::preflight(config)?;
+    }
     let work = Work::default();
     let access = observe::open_access_log(config)?.map(Arc::new);
 
-    let conf = ServerConf {
-        threads: config.server.threads,
-        upstream_keepalive_pool_size: config.server.connection_pool.max_idle,
-        grace_period_seconds: Some(GRACE),
-        graceful_shutdown_timeout_seconds: Some(1),
-        ..ServerConf::default()
-    };
-    let mut server = Server::new_with_opt_and_conf(None, conf);
+    let options = Opt { daemon: start.daemon, upgrade: start.upgrade, ..Opt::default() };
+    let mut server = Server::new_with_opt_and_conf(options, conf(config));
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
@@ -57,4 +59,30 @@ pub fn run(config: &Config) -> Result<std::convert::Infallible, Report> {
         log::info!("listening on {}", listener.address);
     }
     server.run_forever()
+}
+
+/// What Pingora is to know.
+fn conf(config: &Config) -> ServerConf {
+    let process = &config.server.process;
+    let default = ServerConf::default();
+    let text = |path: &std::path::PathBuf| path.display().to_string();
+    ServerConf {
+        threads: config.server.threads,
+        work_stealing: process.work_stealing,
+        listener_tasks_per_fd: process.listener_tasks_per_fd,
+        daemon: process.daemon,
+        pid_file: process.pid_file.as_ref().map_or(default.pid_file, text),
+        error_log: process.error_log.as_ref().map(text),
+        user: process.user.clone(),
+        group: process.group.clone(),
+        upgrade_sock: process.upgrade_sock.as_ref().map_or(default.upgrade_sock, text),
+        grace_period_seconds: Some(process.grace_period_seconds),
+        graceful_shutdown_timeout_seconds: Some(process.graceful_shutdown_timeout_seconds),
+        ca_file: process.ca_file.as_ref().map(text),
+        client_bind_to_ipv4: process.client_bind_to_ipv4.iter().map(ToString::to_string).collect(),
+        client_bind_to_ipv6: process.client_bind_to_ipv6.iter().map(ToString::to_string).collect(),
+        upstream_keepalive_pool_size: config.server.connection_pool.max_idle,
+        max_retries: process.max_retries.unwrap_or(default.max_retries),
+        ..ServerConf::default()
+    }
 }

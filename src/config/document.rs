@@ -77,6 +77,24 @@ impl Document {
         (document, found)
     }
 
+    /// Reads a text that is one value of a configuration, a list of servers say. Nothing is put into it.
+    pub fn read_part(source: Source) -> (Document, Vec<Diagnostic>) {
+        let nothing = Environment::default();
+        let mut reading = Reading::new(&nothing);
+        let sources: Arc<[Source]> = [source].into();
+        let mut value = Value::Null;
+        match yaml::parse(&sources[0].text) {
+            Ok(node) => value = reading.value(&node, None, &mut String::new(), &sources),
+            Err(error) => {
+                reading.broken.insert(String::new());
+                let place = Place { source: 0, span: error.span };
+                reading.found.push(Diagnostic { place, message: error.message, fix: error.fix.to_string() });
+            }
+        }
+        let Reading { places, found, filled, broken, .. } = reading;
+        (Document { sources, value, places, filled, broken }, found)
+    }
+
     /// Whether so much of it could be read that it can be judged.
     pub fn is_readable(&self) -> bool {
         !self.broken.contains("")

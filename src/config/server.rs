@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::process::{self, Process};
 use super::{At, networks, raw};
 
 /// Settings of the process.
@@ -18,6 +19,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Connections to upstreams.
     pub connection_pool: ConnectionPool,
+    /// What concerns the process and not its requests.
+    pub process: Process,
 }
 
 /// Connections to upstreams, unless an upstream says otherwise.
@@ -34,6 +37,12 @@ pub struct ConnectionPool {
 pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> ServerSettings {
     let cores = || available_parallelism().map_or(1, usize::from);
     let pool = &raw.connection_pool;
+    if pool.max_idle.is_some() && raw.upstream_keepalive_pool_size.is_some() {
+        at.key("upstream_keepalive_pool_size").error_at_key(
+            "`connection_pool.max_idle` says the same already",
+            "remove one of the two: they are one setting",
+        );
+    }
     ServerSettings {
         threads: raw.threads.unwrap_or_else(cores),
         upstream_timeout: limit(raw.upstream_timeout_secs.unwrap_or(30.0)),
@@ -41,10 +50,11 @@ pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> ServerSettings {
         trusted_proxies: networks::validate(&raw.trusted_proxies, &at.key("trusted_proxies"))
             .unwrap_or_default(),
         connection_pool: ConnectionPool {
-            max_idle: pool.max_idle.unwrap_or(128),
+            max_idle: pool.max_idle.or(raw.upstream_keepalive_pool_size).unwrap_or(128),
             idle_timeout: Duration::from_secs(pool.idle_timeout_secs.unwrap_or(60).into()),
             connect_timeout: Duration::from_secs(pool.connect_timeout_secs.unwrap_or(3).into()),
         },
+        process: process::validate(raw, at),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::diagnostic::Report;
+use super::diagnostic::{Report, Source};
 use super::document::{Check, Document};
 use super::upstream_tls::{self, Protocol};
 use super::{At, Name, Secret, ServerSettings, all, raw, schema};
@@ -431,12 +431,15 @@ fn file_source(raw: &raw::FileSource, at: &At<'_>) -> Option<ServerSource> {
 /// # Errors
 /// All that is wrong with it.
 pub fn read_servers(name: &str, text: &str) -> Result<Vec<UpstreamServer>, Report> {
-    let (document, mut found) = Document::read(name, text);
+    let (document, mut found) = Document::read_part(Source { name: name.to_owned(), text: text.to_owned() });
+    if !document.is_readable() {
+        return Err(Report::new(document.sources, found));
+    }
     let findings = schema::check(&document, &schema::of_servers());
     found.extend(findings.diagnostics);
     let mut read = None;
     if let Some(list) = findings.rest.and_then(|rest| serde_json::from_value::<Vec<_>>(rest).ok()) {
-        let check = Check::new(&document);
+        let check = Check::new(&document, findings.doubtful);
         read = servers(&list, &check.root());
         found.extend(check.into_found());
     }

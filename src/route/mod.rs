@@ -12,6 +12,7 @@
 //! is a radix tree for each host and each wildcard; its leaves hold candidates in their order, of which the first
 //! gets the request whose conditions hold. Lesson 09 has the smallest of routers.
 
+pub mod explain;
 pub mod path;
 pub mod rewrite;
 mod rule;

@@ -348,6 +348,25 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        it: "a process that cannot be as it is said to be",
+        instead: (
+            "listeners:",
+            "server: { ca_file: /nowhere, user: no-such-user, group: no-such-group, pid_file: gateway.pid, error_log: /no/such/log, client_bind_to_ipv4: [127.0.0.1, 127.0.0], client_bind_to_ipv6: ['::1', 127.0.0.1], max_retries: 0, upgrade_sock: /etc/passwd, upstream_keepalive_pool_size: 1, connection_pool: { max_idle: 2 } }\nlisteners:",
+        ),
+        says: &[
+            ("1:20", "cannot read this file: No such file", "whole path"),
+            ("1:36", "no such user", "make the user"),
+            ("1:57", "no such group", "make the group"),
+            ("1:82", "depends on where the gateway is started", "begin it with `/`"),
+            ("1:106", "no folder for this file", "make the folder"),
+            ("1:153", "not an address of this kind", "192.0.2.7"),
+            ("1:192", "not an address of this kind", "2001:db8::7"),
+            ("1:217", "less than the minimum of 1", "How many servers may be tried"),
+            ("1:234", "something that is not a socket", "another path"),
+            ("1:247", "`connection_pool.max_idle` says the same already", "one setting"),
+        ],
+    },
+    Case {
         it: "what is not YAML",
         instead: ("    upstream: city", "    upstream: [city"),
         says: &[("9:21", "this is not YAML", "brackets")],

@@ -5,14 +5,17 @@
 mod support;
 
 mod answers;
+mod command_line;
 mod configuration;
 mod configuration_texts;
 mod configuration_values;
 mod forwarding;
+mod keys;
 mod library;
 mod listeners;
 mod logging;
 mod policies;
+mod properties;
 mod robustness;
 mod routing;
 mod safety;

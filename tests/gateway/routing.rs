@@ -177,7 +177,7 @@ routes:
   - {{ name: kept, match: {{ path_prefix: /kept }}, upstream: origin }}
   - {{ name: path, match: {{ path_prefix: /path }}, upstream: origin, rewrite: {{ path: /v2/new }} }}
   - {{ name: exact, match: {{ path: /exact }}, upstream: origin, rewrite: {{ path: /other }} }}
-  - {{ name: groups, match: {{ path_regex: \"/u/([a-z]+)/(?P<id>[0-9]+)\" }}, upstream: origin, rewrite: {{ path: \"/id/$id/$1\" }} }}
+  - {{ name: groups, match: {{ path_regex: \"/u/([a-z]+)/(?P<id>[0-9]+)\" }}, upstream: origin, rewrite: {{ path: \"/id/$${{id}}/$1\" }} }}
   - {{ name: query, match: {{ path: /query }}, upstream: origin, rewrite: {{ query: {{ remove: [debug], add: {{ ref: pingora }} }} }} }}
 ",
         origin.address()

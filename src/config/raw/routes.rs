@@ -132,7 +132,7 @@ pub struct Match {
 #[serde(deny_unknown_fields)]
 pub struct Rewrite {
     /// What goes in place of the route's `path` or `path_prefix`, or of the whole path that a `path_regex` matched:
-    /// there, `$1` or `$name` stands for what a group matched (lesson 09).
+    /// there, `$1` or `$${name}` stands for what a group matched (lesson 09).
     pub path: Option<String>,
     /// Changes to the query.
     #[serde(default)]

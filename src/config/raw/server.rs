@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,6 +10,48 @@ pub struct Server {
     /// How many threads serve requests. One for each core of the machine unless set (lesson 04).
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
+    /// Whether a thread that has nothing to do takes over work of others. `true` unless set (lesson 04).
+    pub work_stealing: Option<bool>,
+    /// How many tasks accept connections of each listener, at the same time. 1 unless set (lesson 04).
+    #[schemars(range(min = 1, max = 1024))]
+    pub listener_tasks_per_fd: Option<usize>,
+    /// Whether it runs in the background, as with `--daemon`. `false` unless set (lesson 02).
+    #[serde(default)]
+    pub daemon: bool,
+    /// Where a gateway in the background writes the number of its process. `/tmp/pingora.pid` unless set
+    /// (lesson 02).
+    pub pid_file: Option<PathBuf>,
+    /// Where a gateway in the background writes what else goes to standard error. Nowhere unless set (lesson 02).
+    pub error_log: Option<PathBuf>,
+    /// Which user a gateway in the background becomes once it has started. Who started it unless set (lesson 02).
+    pub user: Option<String>,
+    /// Which group a gateway in the background belongs to once it has started. Its user's unless set (lesson 02).
+    pub group: Option<String>,
+    /// The socket over which a gateway hands its listeners to its successor, see `--upgrade`.
+    /// `/tmp/pingora_upgrade.sock` unless set (lesson 03).
+    pub upgrade_sock: Option<PathBuf>,
+    /// How long requests in flight may go on after SIGTERM, in seconds; the gateway leaves as soon as there are
+    /// none. 30 unless set (lesson 03).
+    #[schemars(range(min = 0, max = 86400))]
+    pub grace_period_seconds: Option<u64>,
+    /// How long the threads may take to end after the grace period, in seconds. 1 unless set (lesson 03).
+    #[schemars(range(min = 0, max = 86400))]
+    pub graceful_shutdown_timeout_seconds: Option<u64>,
+    /// A file of authorities, in PEM, that upstreams' certificates are checked with. Those of the system unless set
+    /// (lesson 19).
+    pub ca_file: Option<PathBuf>,
+    /// IPv4 addresses of this machine from which upstreams are connected to. Any unless set (lesson 19).
+    #[serde(default)]
+    pub client_bind_to_ipv4: Vec<String>,
+    /// IPv6 addresses of this machine from which upstreams are connected to. Any unless set (lesson 19).
+    #[serde(default)]
+    pub client_bind_to_ipv6: Vec<String>,
+    /// The same as `connection_pool.max_idle`, by Pingora's name. Only one of the two may be set (lesson 25).
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub upstream_keepalive_pool_size: Option<usize>,
+    /// How many servers may be tried for a request, whatever its route says. 16 unless set (lesson 16).
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_retries: Option<usize>,
     /// How long a request may take as a whole, in seconds, on routes without a `timeout_secs` of their own.
     /// 30 unless set; 0 for no limit (lesson 19).
     #[schemars(range(min = 0, max = 86400))]

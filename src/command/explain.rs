@@ -1,0 +1,114 @@
+//! `gateway explain METHOD URL [-H …]`
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use pingora::http::RequestHeader;
+use pingora_city::config::{Action, Config};
+use pingora_city::route::explain::{Verdict, explain};
+use pingora_city::route::normalized_target;
+
+use super::{File, routes};
+
+#[derive(Args)]
+pub struct Explain {
+    /// The request's method, such as `GET`.
+    method: String,
+    /// Its URL, such as `http://api.example.com/users/7`, or only the path.
+    url: String,
+    /// A header, such as `X-Tenant: blue`. As many as there are.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+impl Explain {
+    pub fn run(&self, file: &File) -> anyhow::Result<()> {
+        let config = file.load()?;
+        let mut request = self.request()?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "request      {} {}", self.method, self.url)?;
+        match normalized_target(&request) {
+            Err(error) => {
+                writeln!(out, "answer       400: {error}")?;
+                return Ok(());
+            }
+            Ok(Some(target)) => {
+                request.set_raw_path(target.as_bytes())?;
+                writeln!(out, "seen as      {target}")?;
+            }
+            Ok(None) => {}
+        }
+        let verdicts = explain(&config.routes, &request);
+        let winner =
+            config.routes.iter().zip(&verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Wins));
+        match winner {
+            None => writeln!(out, "answer       404: no route matches")?,
+            Some((route, _)) => {
+                writeln!(out, "route        {}", route.name)?;
+                writeln!(out, "because      {}", route.matches)?;
+                let middlewares = route
+                    .middlewares
+                    .iter()
+                    .map(|name| format!("{name} ({})", config.middlewares[name].kind));
+                let middlewares: Vec<String> = middlewares.collect();
+                if !middlewares.is_empty() {
+                    writeln!(out, "middlewares  {}", middlewares.join(", then "))?;
+                }
+                writeln!(out, "{}", destination(&config, &route.action))?;
+            }
+        }
+        for (route, verdict) in config.routes.iter().zip(&verdicts) {
+            match verdict {
+                Verdict::Wins => {}
+                Verdict::LessSpecific => {
+                    writeln!(
+                        out,
+                        "not          {}: matches too, but is less specific: {}",
+                        route.name, route.matches
+                    )?;
+                }
+                Verdict::Fails(reasons) => {
+                    writeln!(out, "not          {}: {}", route.name, reasons.join("; "))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self) -> anyhow::Result<RequestHeader> {
+        let method = Method::from_bytes(self.method.as_bytes()).context("this is not a method")?;
+        let url: Uri = self.url.parse().context("this is not a URL")?;
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        if !target.starts_with('/') {
+            bail!("the path of the URL begins with `/`");
+        }
+        let mut request = RequestHeader::build(method, target.as_bytes(), None)?;
+        if let Some(host) = url.authority() {
+            request.insert_header(header::HOST, host.as_str())?;
+        }
+        for line in &self.headers {
+            let (name, value) = line.split_once(':').context("a header is `Name: value`")?;
+            let name = HeaderName::try_from(name.trim()).context("this is not a header's name")?;
+            let value = HeaderValue::try_from(value.trim()).context("this is not a header's value")?;
+            if name == header::HOST {
+                request.insert_header(name, value)?;
+            } else {
+                request.append_header(name, value)?;
+            }
+        }
+        Ok(request)
+    }
+}
+
+fn destination(config: &Config, action: &Action) -> String {
+    match action {
+        Action::Proxy(proxy) => {
+            let servers = &config.upstreams[&proxy.upstream].servers;
+            let servers: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
+            format!("upstream     {} ({})", proxy.upstream, servers.join(", "))
+        }
+        other => format!("answer       {}", routes::action(other)),
+    }
+}

@@ -1,0 +1,68 @@
+//! The command line: what can be typed, and one file for each verb.
+
+mod explain;
+mod routes;
+mod schema;
+mod serve;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use pingora_city::config::Config;
+use pingora_city::middleware::Registry;
+
+/// An API gateway on Pingora. Without a verb, serves what the configuration says.
+#[derive(Parser)]
+#[command(version)]
+pub struct Arguments {
+    #[command(flatten)]
+    file: File,
+
+    #[command(flatten)]
+    serve: serve::Serve,
+
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Schema),
+    /// Say which route gets a request, and why.
+    Explain(explain::Explain),
+    /// Print all routes as a table.
+    Routes(routes::Routes),
+}
+
+impl Arguments {
+    /// Does what was typed.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.verb {
+            None => self.serve.run(&self.file),
+            Some(Verb::Schema(schema)) => schema.run(),
+            Some(Verb::Explain(explain)) => explain.run(&self.file),
+            Some(Verb::Routes(routes)) => routes.run(&self.file),
+        }
+    }
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+pub struct File {
+    /// The configuration: a YAML file, or a folder of which every `*.yaml` is a part.
+    #[arg(short, long, value_name = "FILE", env = "CONFIG_PATH", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn path(&self) -> anyhow::Result<&Path> {
+        self.config.as_deref().context("no configuration: give one with `--config FILE`, or set CONFIG_PATH")
+    }
+
+    /// Reads it. All that is wrong with it is the error.
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(self.path()?, &Registry::default())?)
+    }
+}
