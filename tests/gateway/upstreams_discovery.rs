@@ -73,7 +73,7 @@ fn a_file_is_followed() {
 fn what_cannot_be_found_is_said_before_anything_starts() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("servers.yaml");
-    std::fs::write(&path, "- { address: 127.0.0.1:1 }\n- { address: here, weight: 0 }\n")
+    std::fs::write(&path, "- { address: 127.0.0.1:1 }\n- { address: 127.0.0.1:2, weight: 0 }\n")
         .expect("it is written");
     let bad = format!("discovery: {{ file: {{ path: {} }} }}", path.display());
     for (settings, message, remedy) in [
@@ -98,7 +98,7 @@ fn what_cannot_be_found_is_said_before_anything_starts() {
         ),
         ("discovery: { dns: { name: a, port: 0 } }", "less than the minimum of 1", "On which port"),
         ("discovery: { file: { path: /nowhere } }", "this file cannot be read", "give the path"),
-        (&bad, "servers.yaml:2:28: this is less than the minimum of 1", "Its share"),
+        (&bad, "servers.yaml:2:35: this is less than the minimum of 1", "Its share"),
     ] {
         let outcome = validate(&format!(
             "listeners: [{{ address: 127.0.0.1:6210 }}]\nroutes: [{{ name: r, upstream: u }}]\n\

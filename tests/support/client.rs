@@ -39,12 +39,6 @@ pub fn get_with(address: SocketAddr, target: &str, lines: &[&str]) -> Answer {
     exchange(address, &format!("GET {target} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n"))
 }
 
-/// `GET` with headers, each a line without its end.
-pub fn get_with(address: SocketAddr, target: &str, headers: &[&str]) -> Answer {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"))
-}
-
 /// `POST` of a body.
 pub fn post(address: SocketAddr, target: &str, body: &str) -> Answer {
     let length = body.len();
