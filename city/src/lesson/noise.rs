@@ -181,6 +181,7 @@ fn say(mut stream: impl Read + Write, message: &[u8]) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -198,13 +199,14 @@ mod tests {
     fn a_server_that_closes_lives_and_one_that_is_gone_does_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = thread::spawn(move || {
-            // One more to ask for TLS, and one for the last request.
-            for stream in listener.incoming().take(ROUNDS + 2) {
-                drop(stream);
-            }
+        let over = Arc::new(AtomicBool::new(false));
+        let server = thread::spawn({
+            let over = over.clone();
+            move || listener.incoming().take_while(|_| !over.load(Ordering::Relaxed)).for_each(drop)
         });
         make(address, 1).unwrap();
+        over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(address).unwrap());
         server.join().unwrap();
         assert!(make(address, 1).unwrap_err().to_string().contains("no longer accepts connections"));
     }
