@@ -23,7 +23,7 @@ use pingora::cache::RespCacheable::{self, Uncacheable};
 use pingora::cache::cache_control::CacheControl;
 use pingora::cache::eviction::simple_lru::Manager;
 use pingora::cache::filters::resp_cacheable;
-use pingora::cache::{CacheKey, CacheMetaDefaults, CachePhase, HttpCache, MemCache, NoCacheReason};
+use pingora::cache::{CacheKey, CacheMeta, CacheMetaDefaults, CachePhase, MemCache, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -61,35 +61,31 @@ struct MemoryCache;
 
 #[async_trait]
 impl ProxyHttp for MemoryCache {
-    /// Why this request goes to the origin, if it does, in the words of RFC 9211, section 2.2.
-    type CTX = &'static str;
-    fn new_ctx(&self) -> Self::CTX {
-        "bypass"
-    }
+    type CTX = ();
+    fn new_ctx(&self) {}
 
     // ANCHOR: request
     /// Called before anything is looked up. Without `enable`, the request goes to the origin as it is.
-    fn request_cache_filter(&self, session: &mut Session, forward: &mut Self::CTX) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
         let no_body = session.as_downstream_mut().is_body_empty(); // a body is not in the key
         let request = session.req_header();
         let personal = [AUTHORIZATION, COOKIE].iter().any(|name| request.headers.contains_key(name));
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            *forward = "method";
-        } else if no_body && !personal && resource(request).is_some() {
+        let for_all = matches!(request.method, Method::GET | Method::HEAD) && no_body && !personal;
+        if for_all && resource(request).is_some() {
             session.cache.enable(&*STORE, Some(&*EVICTION), None, None, None);
             session.cache.set_max_file_size_bytes(LONGEST);
         }
         Ok(())
     }
 
-    fn cache_key_callback(&self, session: &Session, _forward: &mut Self::CTX) -> Result<CacheKey> {
+    fn cache_key_callback(&self, session: &Session, _ctx: &mut ()) -> Result<CacheKey> {
         let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
         // Neither can hold a line break. Just joined, 'a/b' and '/c' would be the same as 'a' and '/b/c'.
         Ok(CacheKey::new(format!("{host}\n{target}"), ""))
     }
     // ANCHOR_END: request
 
-    async fn upstream_peer(&self, _session: &mut Session, _forward: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         Ok(Box::new(HttpPeer::new(ORIGIN, false, String::new())))
     }
 
@@ -99,10 +95,9 @@ impl ProxyHttp for MemoryCache {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         if session.cache.enabled() {
-            *forward = if session.cache.phase() == CachePhase::Stale { "stale" } else { "uri-miss" };
             let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
             *upstream_request = RequestHeader::build(Method::GET, target.as_bytes(), None)?;
             upstream_request.insert_header(HOST, host)?;
@@ -117,7 +112,7 @@ impl ProxyHttp for MemoryCache {
         &self,
         _session: &Session,
         response: &ResponseHeader,
-        _forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<RespCacheable> {
         let has = |name| response.headers.contains_key(name);
         let refusals = [
@@ -140,12 +135,24 @@ impl ProxyHttp for MemoryCache {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         if response.status.is_informational() {
             return Ok(()); // there is another one to come
         }
-        let (word, status) = outcome(&session.cache, forward);
+        // How long it stays fresh, in whole seconds that add up with those of `Age`.
+        let ttl = |meta: &CacheMeta| meta.fresh_sec().saturating_sub(meta.age().as_secs());
+        let ttl = session.cache.maybe_cache_meta().map_or(0, ttl);
+        let (word, status) = match session.cache.phase() {
+            CachePhase::Hit => ("HIT", format!("hit; ttl={ttl}")),
+            CachePhase::Miss => ("MISS", format!("fwd=uri-miss; stored; ttl={ttl}")),
+            CachePhase::Expired => ("EXPIRED", format!("fwd=stale; stored; ttl={ttl}")),
+            // It was not there, or it was stale: that is not known any more.
+            CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
+                ("SKIP (Uncacheable)", format!("fwd=miss; detail={}", reason.as_str()))
+            }
+            _ => ("SKIP (Uncacheable)", "fwd=bypass".to_owned()), // it was not looked for
+        };
         info!("Cache Status: {word}, {} {}", session.req_header().method, session.req_header().uri);
         // Appended: caches nearer to the origin have written theirs before (RFC 9211, section 2).
         response.append_header("Cache-Status", format!("pingora-city; {status}"))?;
@@ -153,24 +160,6 @@ impl ProxyHttp for MemoryCache {
     }
     // ANCHOR_END: says
 }
-
-// ANCHOR: outcome
-/// What the cache did: a word for the log, and what RFC 9211 calls it.
-fn outcome(cache: &HttpCache, forward: &str) -> (&'static str, String) {
-    // How long it stays fresh, in whole seconds that add up with those of `Age`.
-    let ttl =
-        cache.maybe_cache_meta().map_or(0, |meta| meta.fresh_sec().saturating_sub(meta.age().as_secs()));
-    match cache.phase() {
-        CachePhase::Hit => ("HIT", format!("hit; ttl={ttl}")),
-        CachePhase::Miss => ("MISS", format!("fwd={forward}; stored; ttl={ttl}")),
-        CachePhase::Expired => ("EXPIRED", format!("fwd={forward}; stored; ttl={ttl}")),
-        CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
-            ("SKIP (Uncacheable)", format!("fwd={forward}; detail={}", reason.as_str()))
-        }
-        _ => ("SKIP (Uncacheable)", format!("fwd={forward}")), // it was not looked for
-    }
-}
-// ANCHOR_END: outcome
 
 // ANCHOR: origin
 /// The origin. It answers with what it was asked, and counts.

@@ -6,9 +6,9 @@
 //! Run   cargo run --example 45_cache_lock
 //! Try   curl -i http://172.28.0.10:6194/report      from a client; the rest is in lessons/45_cache_lock.md
 
-use std::collections::HashMap;
 use std::process::exit;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use pingora::cache::cache_control::CacheControl;
 use pingora::cache::eviction::simple_lru::Manager;
 use pingora::cache::filters::resp_cacheable;
 use pingora::cache::lock::CacheLock;
-use pingora::cache::{CacheKey, CacheMetaDefaults, CachePhase, HttpCache, MemCache, NoCacheReason};
+use pingora::cache::{CacheKey, CacheMetaDefaults, CachePhase, MemCache, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -62,20 +62,16 @@ struct Locked;
 
 #[async_trait]
 impl ProxyHttp for Locked {
-    /// Why this request goes to the origin, if it does, in the words of RFC 9211, section 2.2.
-    type CTX = &'static str;
-    fn new_ctx(&self) -> Self::CTX {
-        "bypass"
-    }
+    type CTX = ();
+    fn new_ctx(&self) {}
 
     // ANCHOR: request
-    fn request_cache_filter(&self, session: &mut Session, forward: &mut Self::CTX) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
         let no_body = session.as_downstream_mut().is_body_empty(); // a body is not in the key
         let request = session.req_header();
         let personal = [AUTHORIZATION, COOKIE].iter().any(|name| request.headers.contains_key(name));
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            *forward = "method";
-        } else if no_body && !personal && resource(request).is_some() {
+        let for_all = matches!(request.method, Method::GET | Method::HEAD) && no_body && !personal;
+        if for_all && resource(request).is_some() {
             session.cache.enable(&*STORE, Some(&*EVICTION), None, Some(&*LOCK), None);
             session.cache.set_max_file_size_bytes(LONGEST);
         }
@@ -83,13 +79,13 @@ impl ProxyHttp for Locked {
     }
     // ANCHOR_END: request
 
-    fn cache_key_callback(&self, session: &Session, _forward: &mut Self::CTX) -> Result<CacheKey> {
+    fn cache_key_callback(&self, session: &Session, _ctx: &mut ()) -> Result<CacheKey> {
         let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
         // Neither can hold a line break. Just joined, 'a/b' and '/c' would be the same as 'a' and '/b/c'.
         Ok(CacheKey::new(format!("{host}\n{target}"), ""))
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _forward: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(ORIGIN, false, String::new());
         peer.options.read_timeout = Some(SILENCE);
         Ok(Box::new(peer))
@@ -100,11 +96,10 @@ impl ProxyHttp for Locked {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         info!("{} {} goes to the origin", session.req_header().method, session.req_header().uri);
         if session.cache.enabled() {
-            *forward = if session.cache.phase() == CachePhase::Stale { "stale" } else { "uri-miss" };
             let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
             *upstream_request = RequestHeader::build(Method::GET, target.as_bytes(), None)?;
             upstream_request.insert_header(HOST, host)?;
@@ -118,7 +113,7 @@ impl ProxyHttp for Locked {
         &self,
         _session: &Session,
         response: &ResponseHeader,
-        _forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<RespCacheable> {
         let has = |name| response.headers.contains_key(name);
         let refusals = [
@@ -139,17 +134,28 @@ impl ProxyHttp for Locked {
     // ANCHOR_END: response
 
     // ANCHOR: says
+    /// The writer has a miss. A reader finds a hit, and has waited. (`is_cache_lock_writer` would come too late:
+    /// with the origin's head the writer has given its lock back.)
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         if response.status.is_informational() {
             return Ok(()); // there is another one to come
         }
-        let (word, status) = outcome(&session.cache, forward);
         let waited = session.cache.lock_duration();
+        let (word, status) = match session.cache.phase() {
+            CachePhase::Miss => ("MISS (WRITER)", "fwd=miss; stored".to_owned()),
+            CachePhase::Expired => ("EXPIRED (WRITER)", "fwd=stale; stored".to_owned()),
+            CachePhase::Hit if waited.is_some() => ("HIT (READER)", "fwd=miss; collapsed".to_owned()),
+            CachePhase::Hit => ("HIT", "hit".to_owned()),
+            CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
+                ("SKIP (Uncacheable)", format!("fwd=miss; detail={}", reason.as_str()))
+            }
+            _ => ("SKIP (Uncacheable)", "fwd=bypass".to_owned()), // it was not looked for
+        };
         let waited = waited.map(|time| format!(", waited {:.0} s", time.as_secs_f64())).unwrap_or_default();
         info!("Cache Status: {word}, {} {}{waited}", session.req_header().method, session.req_header().uri);
         response.append_header("Cache-Status", format!("pingora-city; {status}"))?;
@@ -158,69 +164,38 @@ impl ProxyHttp for Locked {
     // ANCHOR_END: says
 }
 
-// ANCHOR: outcome
-/// What the cache did: a word for the log, and what RFC 9211 calls it.
-///
-/// `is_cache_lock_writer` would come too late: with the origin's head the writer has given its lock back.
-fn outcome(cache: &HttpCache, forward: &str) -> (&'static str, String) {
-    match cache.phase() {
-        CachePhase::Miss => ("MISS (WRITER)", format!("fwd={forward}; stored")),
-        CachePhase::Expired => ("EXPIRED (WRITER)", format!("fwd={forward}; stored")),
-        CachePhase::Hit if cache.lock_duration().is_some() => {
-            ("HIT (READER)", "fwd=uri-miss; collapsed".to_owned())
-        }
-        CachePhase::Hit => ("HIT", "hit".to_owned()),
-        CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
-            ("SKIP (Uncacheable)", format!("fwd={forward}; detail={}", reason.as_str()))
-        }
-        _ => ("SKIP (Uncacheable)", format!("fwd={forward}")), // it was not looked for
-    }
-}
-// ANCHOR_END: outcome
-
 // ANCHOR: origin
-/// The origin. It works for two seconds, and knows how often it was asked for each path.
+/// The origin. It works for two seconds, numbers its answers, and has paths on which things go wrong.
 #[derive(Default)]
 struct Origin {
-    asked: Mutex<HashMap<String, usize>>,
+    answers: AtomicUsize,
+    has_failed: AtomicBool,
 }
 
 impl Origin {
     async fn answer(&self, session: &mut ServerSession) -> Result<()> {
         session.set_keepalive(None);
-        let uri = session.req_header().uri.clone();
-        let is_count = uri.path() == "/_origin/count"; // not a request: somebody wants to know
-        let path = if is_count { uri.query().unwrap_or_default() } else { uri.path() };
-        let times = {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let times = asked.entry(path.to_owned()).or_default();
-            *times += usize::from(!is_count);
-            *times
+        let number = 1 + self.answers.fetch_add(1, Ordering::Relaxed);
+        let path = session.req_header().uri.path().to_owned();
+        let (works, pauses, more) = match path.as_str() {
+            "/stuck" => (4250, 0, 0),
+            "/halves" => (1000, 1000, 20_000),
+            _ => (2000, 0, 0),
         };
-        let answer = format!("Answer {times}\n");
-        let (work, mut body, control) = match path {
-            _ if is_count => (0, format!("{times}\n"), "no-store"),
-            "/no_store" => (2000, answer, "no-store"),
-            "/stuck" => (4250, answer, "max-age=60"),
-            "/halves" => (1000, answer + &".".repeat(20_000), "max-age=60"),
-            _ => (2000, answer, "max-age=60"),
-        };
-        sleep(Duration::from_millis(work)).await;
-        if path == "/flaky" && times == 1 && !is_count {
+        sleep(Duration::from_millis(works)).await;
+        if path == "/flaky" && !self.has_failed.swap(true, Ordering::Relaxed) {
             return Error::e_explain(InternalError, "it dies of its work");
         }
 
+        let mut first = format!("Answer {number}\n{}", ".".repeat(more)).into_bytes();
         let mut head = ResponseHeader::build(StatusCode::OK, None)?;
-        head.insert_header(CACHE_CONTROL, control)?;
-        head.insert_header(CONTENT_LENGTH, body.len())?;
+        head.insert_header(CACHE_CONTROL, if path == "/no_store" { "no-store" } else { "max-age=60" })?;
+        head.insert_header(CONTENT_LENGTH, first.len())?;
+        let rest = first.split_off(first.len() / 2);
         session.write_response_header(Box::new(head)).await?;
-        if path == "/halves" && !is_count {
-            let second = body.split_off(body.len() / 2);
-            session.write_response_body(body.into(), false).await?;
-            sleep(Duration::from_secs(1)).await;
-            body = second;
-        }
-        session.write_response_body(body.into(), true).await
+        session.write_response_body(first.into(), false).await?;
+        sleep(Duration::from_millis(pauses)).await;
+        session.write_response_body(rest.into(), true).await
     }
 }
 

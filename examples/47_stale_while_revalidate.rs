@@ -24,7 +24,7 @@ use pingora::cache::cache_control::CacheControl;
 use pingora::cache::eviction::simple_lru::Manager;
 use pingora::cache::filters::resp_cacheable;
 use pingora::cache::lock::CacheLock;
-use pingora::cache::{CacheKey, CacheMetaDefaults, CachePhase, HttpCache, MemCache, NoCacheReason};
+use pingora::cache::{CacheKey, CacheMeta, CacheMetaDefaults, CachePhase, MemCache, NoCacheReason};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::*;
 use pingora::protocols::http::ServerSession;
@@ -60,16 +60,13 @@ struct Stale;
 
 #[async_trait]
 impl ProxyHttp for Stale {
-    /// Why this request goes to the origin, if it does, in the words of RFC 9211, section 2.2.
-    type CTX = &'static str;
-    fn new_ctx(&self) -> Self::CTX {
-        "bypass"
-    }
+    type CTX = ();
+    fn new_ctx(&self) {}
 
     // ANCHOR: request
     /// Runs for a fetch in the background too, with the address of the client who happened to set it off: what
     /// is counted here is counted twice.
-    async fn request_filter(&self, session: &mut Session, _forward: &mut Self::CTX) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<bool> {
         let levers = session.req_header().uri.path().starts_with("/_origin"); // they are not for clients
         if levers {
             session.respond_error(404).await?;
@@ -78,26 +75,25 @@ impl ProxyHttp for Stale {
     }
     // ANCHOR_END: request
 
-    fn request_cache_filter(&self, session: &mut Session, forward: &mut Self::CTX) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
         let no_body = session.as_downstream_mut().is_body_empty(); // a body is not in the key
         let request = session.req_header();
         let personal = [AUTHORIZATION, COOKIE].iter().any(|name| request.headers.contains_key(name));
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            *forward = "method";
-        } else if no_body && !personal && resource(request).is_some() {
+        let for_all = matches!(request.method, Method::GET | Method::HEAD) && no_body && !personal;
+        if for_all && resource(request).is_some() {
             session.cache.enable(&*STORE, Some(&*EVICTION), None, Some(&*LOCK), None);
             session.cache.set_max_file_size_bytes(LONGEST);
         }
         Ok(())
     }
 
-    fn cache_key_callback(&self, session: &Session, _forward: &mut Self::CTX) -> Result<CacheKey> {
+    fn cache_key_callback(&self, session: &Session, _ctx: &mut ()) -> Result<CacheKey> {
         let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
         // Neither can hold a line break. Just joined, 'a/b' and '/c' would be the same as 'a' and '/b/c'.
         Ok(CacheKey::new(format!("{host}\n{target}"), ""))
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _forward: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(ORIGIN, false, String::new());
         peer.options.read_timeout = Some(Duration::from_secs(5));
         Ok(Box::new(peer))
@@ -108,10 +104,9 @@ impl ProxyHttp for Stale {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         if session.cache.enabled() {
-            *forward = if session.cache.phase() == CachePhase::Stale { "stale" } else { "uri-miss" };
             let (host, target) = resource(session.req_header()).or_err(InternalError, "no key for this")?;
             *upstream_request = RequestHeader::build(Method::GET, target.as_bytes(), None)?;
             upstream_request.insert_header(HOST, host)?;
@@ -123,7 +118,7 @@ impl ProxyHttp for Stale {
         &self,
         _session: &Session,
         response: &ResponseHeader,
-        _forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<RespCacheable> {
         let has = |name| response.headers.contains_key(name);
         let refusals = [
@@ -142,12 +137,7 @@ impl ProxyHttp for Stale {
 
     // ANCHOR: stale
     /// Whether an old copy will do. Asked only within the windows that the origin has allowed.
-    fn should_serve_stale(
-        &self,
-        _session: &mut Session,
-        _forward: &mut Self::CTX,
-        error: Option<&Error>,
-    ) -> bool {
+    fn should_serve_stale(&self, _session: &mut Session, _ctx: &mut (), error: Option<&Error>) -> bool {
         match error {
             None => true, // nothing has failed: a new copy is being fetched. Pingora's default is `false`
             Some(error) => *error.esource() == ErrorSource::Upstream, // not: ours, or the client's
@@ -155,50 +145,45 @@ impl ProxyHttp for Stale {
     }
     // ANCHOR_END: stale
 
+    // ANCHOR: says
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        forward: &mut Self::CTX,
+        _ctx: &mut (),
     ) -> Result<()> {
         if response.status.is_informational() {
             return Ok(()); // there is another one to come
         }
-        let (word, status) = outcome(&session.cache, forward);
+        // For how many seconds it is fresh; if it no longer is, for how many it has not been (RFC 9211, 2.4).
+        let ttl = |meta: &CacheMeta| meta.fresh_sec().cast_signed() - meta.age().as_secs().cast_signed();
+        let ttl = session.cache.maybe_cache_meta().map_or(0, ttl);
+        let (word, status) = match session.cache.phase() {
+            CachePhase::Hit => ("HIT", format!("hit; ttl={ttl}")),
+            CachePhase::Miss => ("MISS", format!("fwd=miss; stored; ttl={ttl}")),
+            CachePhase::Expired => ("EXPIRED", format!("fwd=stale; stored; ttl={ttl}")),
+            CachePhase::StaleUpdating => ("STALE", format!("hit; ttl={ttl}")), // this one did not ask the origin
+            CachePhase::Stale => ("STALE", format!("fwd=stale; ttl={ttl}; detail=origin-failed")),
+            CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
+                ("SKIP (Uncacheable)", format!("fwd=miss; detail={}", reason.as_str()))
+            }
+            _ => ("SKIP (Uncacheable)", "fwd=bypass".to_owned()), // it was not looked for
+        };
         info!("Cache Status: {word}, {} {}", session.req_header().method, session.req_header().uri);
         response.append_header("Cache-Status", format!("pingora-city; {status}"))?;
         Ok(())
     }
+    // ANCHOR_END: says
 
     // ANCHOR: logging
     /// Once for each request, and once for each fetch in the background.
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _forward: &mut Self::CTX) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _ctx: &mut ()) {
         let client = session.client_addr().map_or("nobody".to_owned(), |address| address.to_string());
         let behind = if session.subrequest_ctx.is_some() { ", in the background" } else { "" };
         info!("Over: {} {} for {client}{behind}", session.req_header().method, session.req_header().uri);
     }
     // ANCHOR_END: logging
 }
-
-// ANCHOR: outcome
-/// What the cache did: a word for the log, and what RFC 9211 calls it.
-fn outcome(cache: &HttpCache, forward: &str) -> (&'static str, String) {
-    // For how many seconds it is fresh; when it no longer is, for how many it has not been (section 2.4).
-    let ttl =
-        cache.maybe_cache_meta().map_or(0, |meta| meta.fresh_sec() as i64 - meta.age().as_secs() as i64);
-    match cache.phase() {
-        CachePhase::Hit => ("HIT", format!("hit; ttl={ttl}")),
-        CachePhase::Miss => ("MISS", format!("fwd={forward}; stored; ttl={ttl}")),
-        CachePhase::Expired => ("EXPIRED", format!("fwd={forward}; stored; ttl={ttl}")),
-        CachePhase::StaleUpdating => ("STALE", format!("hit; ttl={ttl}")), // the origin was not asked for this
-        CachePhase::Stale => ("STALE", format!("fwd={forward}; ttl={ttl}; detail=origin-failed")),
-        CachePhase::Disabled(reason) if reason != NoCacheReason::NeverEnabled => {
-            ("SKIP (Uncacheable)", format!("fwd={forward}; detail={}", reason.as_str()))
-        }
-        _ => ("SKIP (Uncacheable)", format!("fwd={forward}")), // it was not looked for
-    }
-}
-// ANCHOR_END: outcome
 
 // ANCHOR: origin
 /// The origin. It works for two seconds, knows how often it was asked for each path, and has three levers:
