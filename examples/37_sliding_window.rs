@@ -69,8 +69,9 @@ impl ProxyHttp for SlidingWindow {
         let name = client.map_or_else(|| "a local socket".to_owned(), |ip| ip.to_string());
         warn!("Rate Limit Exceeded for {name}: {speed:.1} req/s");
         let mut head = ServerSession::generate_error(429);
-        // An attempt is forgotten when the window after its own is over: two windows at most.
-        head.insert_header("Retry-After", (2 * WINDOW.as_secs()).to_string())?;
+        // An attempt counts until the window after its own is over. Windows begin with a request, whoever sends
+        // it, so that one may begin up to a window late: after three, nothing is left for certain.
+        head.insert_header("Retry-After", (3 * WINDOW.as_secs()).to_string())?;
         session.write_error_response(head, Bytes::new()).await?;
         Ok(true)
     }

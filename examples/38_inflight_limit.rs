@@ -56,8 +56,9 @@ async fn work(session: &mut Session) -> Result<()> {
     let no_body = session.as_downstream_mut().is_body_empty();
     tokio::select! {
         () = sleep(WORK) => Ok(()),
-        // Fails when the client is gone or sends on, and waits for ever otherwise. If there is a body, then to listen would
-        // be to take from it what Blue is to get: such a client is missed only when the work is done.
+        // Fails when the client is gone or sends on, and waits for ever otherwise. If there is a body, then to
+        // listen would be to take from it what Blue is to get, so we do not: that such a client has left is
+        // noticed when the work is done, and no sooner.
         Err(e) = session.as_downstream_mut().read_body_or_idle(true), if no_body => Err(e.into_down()),
     }
 }
