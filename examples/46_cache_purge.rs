@@ -105,7 +105,7 @@ impl ProxyHttp for CachePurge {
     fn new_ctx(&self) {}
 
     // ANCHOR: request
-    async fn request_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
         let request = session.req_header();
         if !is_purge(request) {
             return Ok(false);
@@ -123,7 +123,7 @@ impl ProxyHttp for CachePurge {
     }
 
     /// Also for a purge, whatever else it has: to one that has nothing to do with the cache Pingora says 405.
-    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut ()) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<()> {
         let no_body = session.as_downstream_mut().is_body_empty();
         let request = session.req_header();
         let personal = [AUTHORIZATION, COOKIE].iter().any(|name| request.headers.contains_key(name));
@@ -135,18 +135,23 @@ impl ProxyHttp for CachePurge {
         Ok(())
     }
 
-    fn cache_key_callback(&self, session: &Session, _ctx: &mut ()) -> Result<CacheKey> {
+    fn cache_key_callback(&self, session: &Session, _ctx: &mut Self::CTX) -> Result<CacheKey> {
         key(session.req_header()).or_err(InternalError, "no key for this")
     }
 
-    fn is_purge(&self, session: &Session, _ctx: &()) -> bool {
+    fn is_purge(&self, session: &Session, _ctx: &Self::CTX) -> bool {
         is_purge(session.req_header())
     }
     // ANCHOR_END: request
 
     // ANCHOR: vary
     /// A variant for each `Accept-Language`, the one header besides the key that the origin gets to see.
-    fn cache_vary_filter(&self, meta: &CacheMeta, _ctx: &mut (), req: &RequestHeader) -> Option<HashBinary> {
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _ctx: &mut Self::CTX,
+        req: &RequestHeader,
+    ) -> Option<HashBinary> {
         meta.headers().get(VARY)?;
         let mut value = Vec::new();
         for line in req.headers.get_all(ACCEPT_LANGUAGE) {
@@ -158,7 +163,7 @@ impl ProxyHttp for CachePurge {
         variance.finalize()
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         Ok(Box::new(HttpPeer::new(ORIGIN, false, String::new())))
     }
 
@@ -166,7 +171,7 @@ impl ProxyHttp for CachePurge {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        _ctx: &mut (),
+        _ctx: &mut Self::CTX,
     ) -> Result<()> {
         if session.cache.enabled() {
             let request = session.req_header();
@@ -185,7 +190,7 @@ impl ProxyHttp for CachePurge {
         &self,
         _session: &Session,
         response: &ResponseHeader,
-        _ctx: &mut (),
+        _ctx: &mut Self::CTX,
     ) -> Result<RespCacheable> {
         let has = |name| response.headers.contains_key(name);
         if response.status != StatusCode::OK || has(SET_COOKIE) || !has(CONTENT_LENGTH) {
@@ -199,7 +204,7 @@ impl ProxyHttp for CachePurge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _ctx: &mut (),
+        _ctx: &mut Self::CTX,
     ) -> Result<()> {
         if response.status.is_informational() {
             return Ok(()); // there is another one to come
