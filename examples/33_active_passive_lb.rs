@@ -1,8 +1,8 @@
 //! 33 · Active and passive: one serves, the other waits for the day on which it is needed.
 //!
 //! Idea  Two pools in an order. The second gets nothing until the first has nobody left.
-//! New   A backup, an alert when it takes over, and a retry also for a request that was already under way
-//!       (lesson 29 tried again when no connection could be made, lesson 30 watched a pool).
+//! New   A backup that is asked when the pool has nobody left, and an alert when it takes over (in lesson 30 all
+//!       servers were of one pool; the checks and the retries are much the same).
 //! Run   cargo run --example 33_active_passive_lb
 //! Try   curl -i http://172.28.0.10:6177             from a client; the rest is in lessons/33_active_passive_lb.md
 

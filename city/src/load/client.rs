@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header}
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 
 use crate::clients::dial::{self, TlsArgs};
 use crate::trouble::{OrTrouble, Result, Trouble};
@@ -70,8 +70,11 @@ impl Target {
     }
 
     async fn connect(&self) -> Outcome<SendRequest<Empty<Bytes>>> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
-        let stream = stream.map_err(|error| Failure::of_connecting(&error))?;
+        let nobody = || Failure::NoName(self.host.clone());
+        let addresses: Vec<_> =
+            lookup_host((self.host.as_str(), self.port)).await.map_err(|_| nobody())?.collect();
+        let stream =
+            TcpStream::connect(&addresses[..]).await.map_err(|error| Failure::of_connecting(&error))?;
         // Without it a request would wait for an acknowledgement of the one before; failing changes no answer.
         let _ = stream.set_nodelay(true);
         let stream: Box<dyn dial::Stream> = match &self.tls {
@@ -102,6 +105,8 @@ pub struct Answer {
 /// Why there was no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
+    /// The name has no address.
+    NoName(String),
     /// Nobody listens there.
     Refused,
     /// The network knows no way.
@@ -143,6 +148,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Failure::NoName(host) => write!(f, "no address for {host}"),
             Failure::Refused => f.write_str("connection refused"),
             Failure::NoRoute => f.write_str("no route to the host"),
             Failure::Late(limit) => write!(f, "no answer within {}", humantime::format_duration(*limit)),

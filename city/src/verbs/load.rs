@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     clients: Option<u32>,
     /// For how long; 10s unless --requests is given
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
     lasting: Option<Duration>,
     /// Until so many were made
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
     /// How long an answer may take
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     timeout: Duration,
     /// A further header of each request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = super::ws::header)]
@@ -67,6 +67,12 @@ pub struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     which: Which,
+}
+
+/// A time that is more than none, as it is typed.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "write it like 10s or 500ms".into())
 }
 
 impl Args {
@@ -213,9 +219,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for wrong in
-            ["--rate 5 --clients 2", "--rate 0", "--clients 501", "--requests 0", "--for soon", "--by x"]
-        {
+        for wrong in [
+            "--rate 5 --clients 2",
+            "--rate 0",
+            "--clients 501",
+            "--requests 0",
+            "--for 0s",
+            "--for 5",
+            "--by x",
+        ] {
             assert!(plan(wrong).is_err(), "{wrong}");
         }
     }
