@@ -1,4 +1,4 @@
-//! 38 · In-flight limit: two requests at once and client, however fast or slow they are.
+//! 38 · In-flight limit: two requests at once for each client, however fast or slow they are.
 //!
 //! Idea  Count what is under way, not what arrives. Whoever leaves gives the place back.
 //! New   `Inflight` and its guard, which counts down when it is dropped, and listening to a client while
