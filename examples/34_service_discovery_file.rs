@@ -64,7 +64,9 @@ fn server(line: &str) -> Result<Backend, String> {
         Ok(number @ 1..=MAX_WEIGHT) => number,
         _ => return Err(format!("{weight:?} is no weight from 1 to {MAX_WEIGHT}")),
     };
-    Backend::new_with_weight(address, weight).map_err(|_| format!("{address:?} is no address with a port"))
+    let server = Backend::new_with_weight(address, weight).ok();
+    let server = server.filter(|server| server.addr.as_inet().is_some_and(|inet| inet.port() != 0));
+    server.ok_or_else(|| format!("{address:?} is no address with a port"))
 }
 // ANCHOR_END: read
 
