@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use super::workshop::target;
 use crate::trouble::{OrTrouble, Result, Trouble};
@@ -37,9 +38,13 @@ impl<'a> Book<'a> {
     }
 
     /// Makes the book, and returns what mdBook complained of.
+    ///
+    /// mdBook begins by removing what was there. So it works in a folder beside: whoever reads meanwhile has the
+    /// old book, and keeps it if there is no new one.
     pub fn make(&self) -> Result<Vec<String>> {
+        let made = self.folder.with_extension("new");
         let mut command = Command::new(&self.program);
-        command.arg("build").arg("--dest-dir").arg(&self.folder).arg(self.repository).stdin(Stdio::null());
+        command.arg("build").arg("--dest-dir").arg(&made).arg(self.repository).stdin(Stdio::null());
         command.env_remove("RUST_LOG");
         if let Some(forge) = forge(self.repository) {
             command.env("MDBOOK_OUTPUT__HTML__GIT_REPOSITORY_URL", forge);
@@ -50,10 +55,17 @@ impl<'a> Book<'a> {
         let lines = said.lines().map(|line| console::strip_ansi_codes(line).trim().to_owned());
         let complaints: Vec<_> =
             lines.filter(|line| !line.is_empty() && !line.starts_with("INFO ")).collect();
-        if output.status.success() {
-            return Ok(complaints);
+        if !output.status.success() {
+            return Err(Trouble::new(format!("mdBook cannot make the book: {}", complaints.join("; "))));
         }
-        Err(Trouble::new(format!("mdBook cannot make the book: {}", complaints.join("; "))))
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Trouble::new(format!("cannot replace {}", self.folder.display())).cause(error));
+            }
+            _ => {}
+        }
+        fs::rename(&made, &self.folder).or_trouble(|| format!("cannot replace {}", self.folder.display()))?;
+        Ok(complaints)
     }
 }
 
