@@ -14,7 +14,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use env_logger::Env;
 use log::{error, info};
-use pingora::ErrorSource;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 use pingora::protocols::tls::CaType;
@@ -99,7 +98,10 @@ impl ProxyHttp for PeerOptionsProxy {
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _: &mut &'static str) -> FailToProxy {
         let error_code = match (e.esource(), e.etype()) {
             (_, HTTPStatus(code)) => *code,
-            (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => 504,
+            (
+                ErrorSource::Upstream,
+                ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout,
+            ) => 504,
             (ErrorSource::Upstream, _) => 502,
             (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed) => 0, // the client has left
             (ErrorSource::Downstream, _) => 400,

@@ -17,7 +17,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use env_logger::Env;
 use log::{error, info};
-use pingora::ErrorSource;
 use pingora::apps::ServerApp;
 use pingora::connectors::L4Connect;
 use pingora::http::RequestHeader;
