@@ -86,10 +86,10 @@ fn key(request: &RequestHeader) -> Option<CacheKey> {
 /// Waits until nobody is writing this entry. `MemCache` would take it away under the writer, who would panic.
 async fn settle(key: &CacheKey) -> Result<()> {
     let trace = Span::inactive().handle();
-    while let Some((_, mut entry)) = STORE.lookup(key, &trace).await?
-        && !entry.can_seek()
-    // what is still growing cannot
-    {
+    while let Some((_, mut entry)) = STORE.lookup(key, &trace).await? {
+        if entry.can_seek() {
+            break; // it is whole: what is still growing cannot seek
+        }
         while entry.read_body().await?.is_some() {}
         yield_now().await; // to the writer, who has something left to do
     }
