@@ -16,6 +16,7 @@ use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
+use crate::config::Protocol;
 use crate::context::Ctx;
 use crate::listen::Guarded;
 use crate::middleware::Phases;
@@ -27,6 +28,7 @@ use crate::upkeep::Busy;
 use crate::upstream::{Failure, Replay, Selection};
 use crate::wire;
 use crate::wire::forwarded::Hop;
+use crate::wire::response::BadAnswer;
 
 /// The one proxy behind all listeners.
 pub struct Gateway {
@@ -58,6 +60,10 @@ impl Gateway {
     /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one
     /// place.
     fn name_host(&self, session: &mut Session) -> Result<()> {
+        if session.req_header().version <= Version::HTTP_10 {
+            // RFC 9110, section 15.2: it knows of no answers before the answer.
+            session.set_ignore_info_resp(true);
+        }
         let request = session.req_header_mut();
         if request.version != Version::HTTP_11
             && !request.headers.contains_key(header::HOST)
@@ -165,6 +171,28 @@ fn with_policy(mut peer: Box<HttpPeer>, switches: bool) -> Box<HttpPeer> {
     peer
 }
 
+/// Whether the upstream has seen the client's wish to switch protocols.
+fn asked_to_switch(session: &Session, ctx: &Ctx) -> bool {
+    ctx.route.as_ref().is_some_and(|route| route.websocket) && session.is_upgrade_req()
+}
+
+/// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
+/// its answer, so there the client is asked here.
+async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let upstream = ctx.route.as_ref().and_then(|route| route.upstream());
+    if upstream.is_none_or(|upstream| upstream.config.protocol == Protocol::H1) {
+        return Ok(());
+    }
+    let Some(expect) = request.remove_header(&header::EXPECT) else { return Ok(()) };
+    if expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        && session.req_header().version == Version::HTTP_11
+        && !session.is_body_done()
+    {
+        session.write_continue_response().await?;
+    }
+    Ok(())
+}
+
 /// What the request permits, should it have to be sent again.
 fn replay(session: &Session) -> Replay {
     // An informational answer ends nothing; the one that switches protocols does.
@@ -180,7 +208,7 @@ fn replay(session: &Session) -> Replay {
 fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
     let status = response.status.as_u16();
     if response.status.is_informational() && status != 101 {
-        return Ok(());
+        return ctx.tries.inform().map_err(BadAnswer::into_error);
     }
     if let Some(server) = &mut ctx.server {
         server.answered(status);
@@ -284,7 +312,10 @@ impl ProxyHttp for Gateway {
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
         let number = ctx.tries.begin();
-        let switches = route.websocket && session.is_upgrade_req();
+        let switches = asked_to_switch(session, ctx);
+        // Who asks before it sends its body may hear the answer first, and what then follows on the connection is
+        // anybody's guess: nobody shares it.
+        let alone = session.req_header().headers.contains_key(header::EXPECT);
         if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
             return Ok(with_policy(server.peer(left, true), switches));
         }
@@ -295,7 +326,7 @@ impl ProxyHttp for Gateway {
             Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
         let Some(upstream) = route.upstream() else { return Refusal::NoServer.into_error() };
         let Some(server) = upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = with_policy(server.peer(left, false), switches);
+        let peer = with_policy(server.peer(left, alone), switches);
         ctx.server = Some(server);
         Ok(peer)
     }
@@ -310,6 +341,14 @@ impl ProxyHttp for Gateway {
         if let Some(hop) = ctx.hop {
             wire::forwarded::tell(request, hop)?;
         }
+        wire::cookies::join(request)?;
+        ask_for_body(session, request, ctx).await?;
+        // A client's `Connection` may have named it.
+        if let Some(id) = &ctx.id
+            && !request.headers.contains_key(wire::request_id::NAME)
+        {
+            request.insert_header(wire::request_id::NAME, id.clone())?;
+        }
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
             Some(route) => route.chain.upstream_request_filter(session, request, ctx),
             None => Ok(()),
@@ -322,6 +361,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        wire::response::check(response, asked_to_switch(session, ctx)).map_err(BadAnswer::into_error)?;
         judge_answer(session, response, ctx)?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // From here on, silence is no fault.
@@ -345,6 +385,9 @@ impl ProxyHttp for Gateway {
             && !response.status.is_informational()
         {
             response.insert_header(wire::request_id::NAME, id.clone())?;
+        }
+        if wire::response::unframe(response, session.req_header().version) {
+            session.set_keepalive(None);
         }
         stick(session, response, ctx)?;
         match ctx.route_using(Phases::RESPONSE) {

@@ -205,10 +205,11 @@ async fn write(session: &mut Session, status: u16, message: &'static str, ctx: &
     if let Some(id) = &ctx.id {
         head.insert_header(request_id::NAME, id.clone())?;
     }
+    let sends = !session.is_body_done();
     // A client that waits to be asked for its body sends none when it is refused (RFC 9110, section 10.1.1).
-    let sends = !session.is_body_done() && !session.req_header().headers.contains_key(header::EXPECT);
+    let waits = session.req_header().headers.contains_key(header::EXPECT);
     session.set_total_drain_timeout(Some(LINGER));
-    if sends && session.is_http2() {
+    if sends && !waits && session.is_http2() {
         // To answer in mid-body resets the stream, and clients have taken that for the answer: read first.
         let _ = session.drain_request_body().await;
     }

@@ -150,6 +150,10 @@ impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Connection<P> {
             self.guard.free();
         } else {
             self.guard.wait();
+            // Who has said everything may close that side and still listen (RFC 9112, section 9.6). Of several
+            // requests that were sent ahead, Pingora then answers the first. Who is gone altogether is noticed when
+            // an answer is written.
+            session.set_abort_on_close(false);
         }
         let limit: Duration = self.endpoint.listener.body_timeout;
         session.set_read_timeout(Some(limit));

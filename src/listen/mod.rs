@@ -5,6 +5,8 @@
 //!
 //! **Offers** [`preflight`] and [`service`].
 //!
+//! A TLS handshake has 60 seconds, by Pingora's clock: no setting of a listener changes that.
+//!
 //! **Knows nothing** of routes. Lessons 07, 14, 15, 18, 21 and 39 are about it.
 
 mod app;

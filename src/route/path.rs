@@ -2,12 +2,13 @@
 //! is no second way to write `/admin`.
 //!
 //! In the order of RFC 3986, section 6.2.2: escapes of characters that need none are decoded (`%61` is `a`), the
-//! others get capital letters (`%2f` is `%2F` and stays one segment's text), and `.` and `..` are resolved as in
-//! section 5.2.4. Beyond the RFC, empty segments are dropped (`//` is `/`), because most upstreams do. Refused
-//! is what upstreams read in different ways: a backslash, control characters (a NUL ends some paths, a line feed some
-//! log lines), and `%` without two hexadecimal digits.
+//! others get capital letters (`%2f` is `%2F` and stays one segment's text), what is not ASCII is escaped, and `.` and
+//! `..` are resolved as in section 5.2.4. Beyond the RFC, empty segments are dropped (`//` is `/`), because most
+//! upstreams do. Refused is what upstreams read in different ways: a backslash, control characters (a NUL ends some
+//! paths, a line feed some log lines), and `%` without two hexadecimal digits.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ fn needs_work(path: &[u8]) -> bool {
     let mut after_slash = false;
     for &byte in path {
         match byte {
-            b'%' | b'\\' | 0 => return true,
+            b'%' | b'\\' | 0 | 0x80.. => return true,
             b'/' | b'.' if after_slash => return true,
             _ => after_slash = byte == b'/',
         }
@@ -76,8 +77,16 @@ fn needs_work(path: &[u8]) -> bool {
 
 fn decode(segment: &str, out: &mut String) -> Result<(), BadPath> {
     let mut rest = segment;
-    while let Some(at) = rest.find(['%', '\\', '\0']) {
+    while let Some(at) = rest.find(|c: char| matches!(c, '%' | '\\' | '\0') || !c.is_ascii()) {
         out.push_str(&rest[..at]);
+        if let Some(c) = rest[at..].chars().next().filter(|c| !c.is_ascii()) {
+            for byte in &rest.as_bytes()[at..at + c.len_utf8()] {
+                // Writing to a string does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+            rest = &rest[at + c.len_utf8()..];
+            continue;
+        }
         let digits = match rest.as_bytes()[at..] {
             [b'%', high, low, ..] => hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low),
             [b'%', ..] => None,
@@ -126,7 +135,9 @@ mod tests {
             ("/.well-known/x", "/.well-known/x"),
             ("/...", "/..."),
             ("/a/..;/b", "/a/..;/b"),
-            ("/grüße", "/grüße"),
+            ("/grüße", "/gr%C3%BC%C3%9Fe"),
+            ("/gr%c3%bc%C3%9fe", "/gr%C3%BC%C3%9Fe"),
+            ("/ü/%2e%2e/ü", "/%C3%BC"),
         ] {
             let normalized = normalize(written).expect(written);
             assert_eq!(normalized, normal, "{written}");

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Server;
+use crate::wire::response::BadAnswer;
+
+/// How many informational answers a request can have. One or two are usual.
+const INFORMATIONAL: u8 = 32;
 
 /// The time that a request has, and who has failed it. Making one allocates nothing.
 #[derive(Default)]
@@ -15,6 +19,8 @@ pub struct Tries {
     fresh: bool,
     /// It has been decided that an answer is not passed on, and the request is sent again.
     again: bool,
+    /// How many informational answers have come.
+    informed: u8,
     /// Servers that have failed it.
     failed: Vec<Arc<Server>>,
 }
@@ -67,6 +73,15 @@ impl Tries {
     /// Whether the connection must be made for this try.
     pub fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// An informational answer has come.
+    ///
+    /// # Errors
+    /// There have been too many of them, and none that says something.
+    pub fn inform(&mut self) -> Result<(), BadAnswer> {
+        self.informed = self.informed.saturating_add(1);
+        if self.informed > INFORMATIONAL { Err(BadAnswer::Flood) } else { Ok(()) }
     }
 
     /// An answer is not passed on.

@@ -18,6 +18,23 @@ const HOST: &str = "X-Forwarded-Host";
 const FORWARDED: &str = "Forwarded";
 /// Others that upstreams are known to read, and that say the same.
 const OTHERS: [&str; 3] = ["X-Real-IP", "X-Forwarded-Port", "X-Forwarded-Server"];
+/// No header of HTTP, but CGI makes a variable of it, which programs take for their own proxy ("httpoxy").
+const HTTPOXY: &str = "Proxy";
+/// What an upstream is told here, or hears from whoever frames the message: nobody else says it by another spelling.
+const OURS: [&str; 12] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "forwarded",
+    "x-real-ip",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    super::request_id::LOWER,
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+];
 
 /// What is known of the connection that brought a request.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +89,8 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
             request.remove_header(name);
         }
     }
+    request.remove_header(HTTPOXY);
+    remove_disguised(request);
     let peer = hop.peer.map(|peer| peer.to_canonical());
     let proto = if hop.tls { "https" } else { "http" };
     let host = request.headers.get(header::HOST).cloned();
@@ -104,6 +123,19 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// CGI and what came after it read `X_Forwarded_For` as `X-Forwarded-For`: a name with an underscore is a second way
+/// to write one with a hyphen. Those that are not ours to say remain.
+fn remove_disguised(request: &mut RequestHeader) {
+    let ours = |name: &http::HeaderName| {
+        let name = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        OURS.iter().any(|own| own.bytes().eq(name.clone()))
+    };
+    let disguised = |name: &&http::HeaderName| name.as_str().contains('_') && ours(name);
+    while let Some(name) = request.headers.keys().find(disguised).cloned() {
+        request.remove_header(&name);
+    }
 }
 
 /// What stays of a list, in one line.
@@ -180,10 +212,19 @@ mod tests {
             (HOST, "spoofed"),
             (FORWARDED, "for=6.6.6.6"),
             ("X-Real-IP", "6.6.6.6"),
+            ("X_Forwarded_For", "6.6.6.6"),
+            ("X-Forwarded_For", "6.6.6.6"),
+            ("Content_Length", "6"),
+            ("Proxy", "http://6.6.6.6"),
+            ("their_own", "1"),
         ];
         let told = |hop| {
             let mut request = request(&sent);
             tell(&mut request, hop).expect("it fits");
+            for name in ["X_Forwarded_For", "X-Forwarded_For", "Content_Length", "Proxy"] {
+                assert!(!request.headers.contains_key(name), "{name}");
+            }
+            assert!(request.headers.contains_key("their_own"));
             let names = [FOR, PROTO, HOST, FORWARDED, "X-Real-IP"];
             names.map(|name| request.headers.get(name).map(|value| value.to_str().expect("text").to_string()))
         };

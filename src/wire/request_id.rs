@@ -7,6 +7,8 @@ use uuid::{Timestamp, Uuid};
 
 /// The header.
 pub const NAME: &str = "X-Request-Id";
+/// The same as it is compared.
+pub(super) const LOWER: &str = "x-request-id";
 
 /// Longer ones are not ids.
 const MAX: usize = 128;

@@ -47,6 +47,15 @@ const CASES: &[Case] = &[
     refused("an empty Host", b"GET /a HTTP/1.1\r\nHost: \r\n\r\n"),
     refused("a Host with a user", b"GET /a HTTP/1.1\r\nHost: a@t\r\n\r\n"),
     refused("a Host with a path", b"GET /a HTTP/1.1\r\nHost: t/admin\r\n\r\n"),
+    refused("a Host with a port that is none", b"GET /a HTTP/1.1\r\nHost: t:ab\r\n\r\n"),
+    refused("a Host with a port beyond all ports", b"GET /a HTTP/1.1\r\nHost: t:65536\r\n\r\n"),
+    refused("a Host with half an address", b"GET /a HTTP/1.1\r\nHost: [::1\r\n\r\n"),
+    refused("a Host with an escape", b"GET /a HTTP/1.1\r\nHost: %74\r\n\r\n"),
+    passes(
+        "a Host that is an address with a port",
+        b"GET /a HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+        &["GET /a HTTP/1.1", SECOND_LINE],
+    ),
     refused("a Host that is a list", b"GET /a HTTP/1.1\r\nHost: t, u\r\n\r\n"),
     Case {
         it: "HTTP/1.0 needs no Host, and keeps no connection",
@@ -151,6 +160,32 @@ const CASES: &[Case] = &[
     refused("an absolute form with a user", b"GET http://a@t/a HTTP/1.1\r\nHost: t\r\n\r\n"),
     refused("an absolute form of another protocol", b"GET ftp://t/a HTTP/1.1\r\nHost: t\r\n\r\n"),
     refused("an absolute form without a Host", b"GET http://t/a HTTP/1.1\r\n\r\n"),
+    refused("a fragment", b"GET /a#b HTTP/1.1\r\nHost: t\r\n\r\n"),
+    refused("a fragment with a way out", b"GET /a#/../admin HTTP/1.1\r\nHost: t\r\n\r\n"),
+    refused("a fragment behind a query", b"GET /a?b#c HTTP/1.1\r\nHost: t\r\n\r\n"),
+    refused("a fragment in an absolute form", b"GET http://t#a HTTP/1.1\r\nHost: t\r\n\r\n"),
+    refused("a fragment behind an empty line", b"\r\nGET /a#b HTTP/1.1\r\nHost: t\r\n\r\n"),
+    passes(
+        "a sharp that is escaped, or in a value",
+        b"GET /a%23b HTTP/1.1\r\nHost: t\r\nX: #\r\n\r\n",
+        &["GET /a%23b HTTP/1.1", SECOND_LINE],
+    ),
+    passes(
+        "letters beyond ASCII go on in one spelling",
+        b"GET /gr\xc3\xbc%c3%9fe HTTP/1.1\r\nHost: t\r\n\r\n",
+        &["GET /gr%C3%BC%C3%9Fe HTTP/1.1", SECOND_LINE],
+    ),
+    refused("bytes that are no text", b"GET /a\xff HTTP/1.1\r\nHost: t\r\n\r\n"),
+    passes(
+        "a body where none is usual",
+        b"GET /a HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc",
+        &["GET /a HTTP/1.1", SECOND_LINE],
+    ),
+    passes(
+        "chunks with extensions, which end here",
+        b"POST /a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\r\nabc\r\n0;c\r\n\r\n",
+        &["POST /a HTTP/1.1", SECOND_LINE],
+    ),
     refused("a path without a slash", b"GET a HTTP/1.1\r\nHost: t\r\n\r\n"),
     refused("a version that does not exist", b"GET /a HTTP/1.2\r\nHost: t\r\n\r\n"),
     refused("no version", b"GET /a\r\n\r\n"),
@@ -198,6 +233,14 @@ fn a_broken_body_ends_its_request_and_the_connection() {
         ("a size with a sign", b"+3\r\nabc\r\n0\r\n\r\n"),
         ("a size without end", b"fffffffffffffffff\r\nabc\r\n0\r\n\r\n"),
         ("a chunk that is longer than its size", b"2\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk that is shorter", b"4\r\nabc\r\n0\r\n\r\n"),
+        ("a size in another notation", b"0x3\r\nabc\r\n0\r\n\r\n"),
+        ("a space before a size", b" 3\r\nabc\r\n0\r\n\r\n"),
+        ("a bare line feed behind a size", b"3\nabc\r\n0\r\n\r\n"),
+        ("a bare line feed in an extension", b"3;a\nabc\r\n0\r\n\r\n"),
+        ("a bare line feed behind a chunk", b"3\r\nabc\n0\r\n\r\n"),
+        ("bare line feeds at the end", b"3\r\nabc\r\n0\n\n"),
+        ("a bare line feed in trailers", b"3\r\nabc\r\n0\r\nX: a\nY: b\r\n\r\n"),
     ] {
         let head = b"POST /a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
         let answers = send(gateway.address(), &[head, body, SECOND].concat());
@@ -237,6 +280,42 @@ fn headers_end_at_their_hop() {
         assert_eq!(seen.header(name), None, "{name}");
     }
     assert_eq!(seen.header("X-End"), Some("1"));
+}
+
+/// A client's `Connection` says what ends here. It does not say what we add.
+#[test]
+fn a_client_takes_nothing_away_that_we_say() {
+    let origin = Scripted::plain();
+    let gateway = before(&origin);
+    for name in ["X-Request-Id", "Forwarded", "Cookie"] {
+        exchange(
+            gateway.address(),
+            &format!(
+                "GET /a HTTP/1.1\r\nHost: t\r\nConnection: close, {name}\r\nCookie: a=1\r\nX-Request-Id: mine\r\n\r\n"
+            ),
+        );
+        let seen = origin.seen().pop().expect("it was asked");
+        assert_eq!(seen.all("X-Request-Id"), ["mine"], "{name}");
+        assert_eq!(seen.all("Forwarded").len(), 1, "{name}");
+        assert_eq!(seen.header("Cookie").is_none(), name == "Cookie", "{name}");
+    }
+}
+
+#[test]
+fn no_header_goes_on_that_is_one_of_ours_by_another_spelling() {
+    let origin = Scripted::plain();
+    let gateway = before(&origin);
+    exchange(
+        gateway.address(),
+        "GET /a HTTP/1.1\r\nHost: t\r\nConnection: close\r\nX_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\n\
+         X_Request_Id: 6\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nProxy: http://6.6.6.6\r\n\
+         their_own: 1\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n",
+    );
+    let seen = origin.seen().remove(0);
+    assert!(!seen.head.contains("6.6.6.6"), "{}", seen.head);
+    let disguised: Vec<_> = seen.head.lines().filter(|line| line.contains('_')).collect();
+    assert_eq!(disguised, ["their_own: 1"]);
+    assert_eq!(seen.all("Cookie"), ["a=1; b=2"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod certificates;
 mod client;
 mod dns;
 mod forward;
+pub mod frames;
 mod gateway;
 mod grpc;
 mod h2;
