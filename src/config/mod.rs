@@ -22,6 +22,7 @@
 //! module here, and an end-to-end case in `tests/`.
 
 mod actions;
+mod check;
 pub mod diagnostic;
 mod document;
 mod environment;
@@ -31,8 +32,10 @@ mod log;
 mod matches;
 mod middlewares;
 mod networks;
+mod pointer;
 mod process;
 pub mod raw;
+mod reading;
 mod routes;
 mod schema;
 mod secret;
@@ -49,8 +52,9 @@ use std::sync::Arc;
 
 use crate::middleware::Registry;
 pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
+pub use check::{At, Check};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
-pub use document::{At, Check, Document};
+pub use document::Document;
 pub use environment::Environment;
 pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
 pub use log::{AccessSink, LogFormat, LogLevel, LogSettings};

@@ -10,7 +10,8 @@ use schemars::transform::{Transform, transform_subschemas};
 use serde_json::{Map, Value, json};
 
 use super::diagnostic::{Diagnostic, Place, instead};
-use super::document::{Document, escape, remove, unescape};
+use super::document::Document;
+use super::pointer::{escape, remove, unescape};
 use super::yaml::Node;
 use super::{raw, stand_in};
 use crate::middleware::Registry;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::check::Check;
 use super::diagnostic::{Report, Source};
-use super::document::{Check, Document};
+use super::document::Document;
 use super::upstream_tls::{self, Protocol};
 use super::{At, Name, Secret, ServerSettings, all, raw, schema};
 use crate::tls::PeerTls;
