@@ -71,16 +71,16 @@ fn table(lessons: &[Lesson]) -> String {
             let _ = writeln!(text, "| | **{title}** | | |");
         }
         let Lesson { name, file, .. } = lesson;
+        // What a chapter is about is its configuration; a lesson's example has the lesson's name.
+        let (what, source) = match lesson.is_chapter() {
+            true => ("configuration", lesson.opener()),
+            false => (name.as_str(), lesson.example()),
+        };
         let ports =
             if lesson.header.ports.is_empty() { "-".to_owned() } else { joined(&lesson.header.ports) };
         // Links in a description would be relative to the lesson's folder.
         let about = lesson.about.replace('|', "\\|");
-        let _ = writeln!(
-            text,
-            "| [{}]({file}) | [{name}]({}) | {ports} | {about} |",
-            lesson.number(),
-            lesson.example()
-        );
+        let _ = writeln!(text, "| [{}]({file}) | [{what}]({source}) | {ports} | {about} |", lesson.number());
     }
     text
 }
