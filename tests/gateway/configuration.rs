@@ -381,13 +381,6 @@ fn a_good_file_can_be_used() {
 }
 
 #[test]
-fn the_files_of_this_repository_can_be_used() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway.yaml");
-    let outcome = run_with(path, &["-t"]);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-}
-
-#[test]
 fn every_error_shows_its_place_and_its_remedy() {
     let mut wrong = Vec::new();
     for case in CASES {
