@@ -75,6 +75,18 @@ impl<'c> At<'c> {
         self.check.doubtful.iter().any(|doubtful| is_within(&self.pointer, doubtful))
     }
 
+    /// Where this value stands, for a message about another one: nothing if that is in the same text.
+    pub fn elsewhere(&self, than: &At<'_>) -> String {
+        let place = self.place();
+        match self.check.document.sources.get(place.source) {
+            Some(source) if place.source != than.place().source => {
+                let (name, line, column) = source.position(&place.span);
+                format!(" ({name}:{line}:{column})")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Where the value was written.
     pub fn place(&self) -> Place {
         self.check.document.place_of(&self.pointer)

@@ -159,9 +159,12 @@ impl Document {
             let whole = (&filled.text, filled.parts.first().map_or("…", |(_, name)| name));
             let parts = filled.parts.iter().map(|(text, name)| (text, &**name));
             for (text, name) in std::iter::once(whole).chain(parts) {
-                if text.len() >= TELLING || (here && !text.is_empty()) {
+                if text.len() >= TELLING {
                     diagnostic.message = diagnostic.message.replace(&**text, name);
                     diagnostic.fix = diagnostic.fix.replace(&**text, name);
+                } else if here && !text.is_empty() {
+                    diagnostic.message = replace_word(&diagnostic.message, text, name);
+                    diagnostic.fix = replace_word(&diagnostic.fix, text, name);
                 }
             }
         }
@@ -173,6 +176,22 @@ impl Document {
         let names = self.filled.get(pointer)?.parts.iter().map(|(_, name)| format!("`{name}`"));
         Some(names.collect::<Vec<_>>().join(" and "))
     }
+}
+
+/// Puts something in the place of a text wherever it is no part of a longer word.
+fn replace_word(sentence: &str, text: &str, by: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = sentence;
+    while let Some(at) = rest.find(text) {
+        let (before, behind) = (&rest[..at], &rest[at + text.len()..]);
+        let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_part = letter(before.chars().next_back().or(replaced.chars().next_back()))
+            || letter(behind.chars().next());
+        replaced.push_str(before);
+        replaced.push_str(if is_part { text } else { by });
+        rest = behind;
+    }
+    replaced + rest
 }
 
 #[cfg(test)]
@@ -288,6 +307,12 @@ mod tests {
         let place = document.place_of("/server/threads");
         assert_eq!(document.sources[place.source].name, "$GATEWAY__SERVER__THREADS");
         assert_eq!(document.place_of("/routes/0/name").span, 0.."GATEWAY__ROUTES".len());
+    }
+
+    #[test]
+    fn a_short_value_is_concealed_where_it_is_a_word() {
+        assert_eq!(replace_word("text: `x` is not x, nor xx", "x", "$X"), "text: `$X` is not $X, nor xx");
+        assert_eq!(replace_word("ab", "ab", "$X"), "$X");
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod log;
 mod matches;
 mod middlewares;
 mod networks;
+mod objections;
 mod pointer;
 mod process;
 pub mod raw;
@@ -98,7 +99,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -111,7 +112,7 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads a file, or all `*.yaml` of a folder, and what the environment adds to it.
+    /// Reads a file, or all `*.yaml` and `*.yml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
         let sources = fragments::read(path.as_ref())?;
         Config::read(sources, &Environment::of_process(), registry).map_err(Error::Invalid)

@@ -171,6 +171,8 @@ fn explain_agrees_with_what_requests_do() {
         ("/users", "API.example.com:80", "", "api"),
         ("/hello", "test", "", "hello"),
         ("/%00", "test", "", "400"),
+        ("/users", "a b", "", "400"),
+        ("/users", "", "", "400"),
     ] {
         let mut arguments = vec!["explain", "--config", "gateway.yaml", "GET", target, "-H"];
         let host_line = format!("Host: {host}");
