@@ -120,6 +120,10 @@ mod tests {
         ));
         assert!(new.contains("| [02](lessons/02_a.md) | [02_a](examples/02_a.rs) | - |"));
         assert_eq!(readme(&new, &lessons()).unwrap(), new);
+        let chapter = "# The gateway\n\nAll of it.\n\n<!-- city: ports=6210 -->\n";
+        let chapter = Lesson::parse("gateway", "lessons/gateway.md", chapter).unwrap();
+        let with = readme(old, &[chapter]).unwrap();
+        assert!(with.contains("| | **The gateway** | | |\n| [gateway](lessons/gateway.md) | [configuration](conf/gateway.yaml) | 6210 | All of it. |"));
         assert!(readme("none", &lessons()).is_err());
     }
 }

@@ -276,5 +276,12 @@ mod tests {
         );
         assert_eq!(said(Some(&stand_in), "run --example 09_xy"), "real run --example 09_xy\n");
         assert_eq!(said(Some(&stand_in), "build"), "real build\n");
+        let gateway = StandIn { command: "--bin gateway -- --config conf/gateway.yaml".into(), ..stand_in };
+        assert_eq!(
+            said(Some(&gateway), "run --bin gateway -- --config conf/gateway.yaml"),
+            "tool stand-in --mode proxy --ports 6149,6150\n"
+        );
+        let asks = "run -q --bin gateway -- -t --config conf/gateway.yaml";
+        assert_eq!(said(Some(&gateway), asks), format!("real {asks}\n"));
     }
 }
