@@ -3,14 +3,14 @@
 //! Run  cargo run --example gateway_policy     Try  curl -i -H 'X-Password: swordfish' http://127.0.0.1:6211/
 
 use async_trait::async_trait;
-use pingora::prelude::*;
-use pingora::proxy::Session;
+use pingora::{prelude::*, proxy::Session};
 use pingora_city::config::At;
 use pingora_city::gateway::Gateway;
 use pingora_city::middleware::{Ctx, Kind, Middleware, Phases};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+// ANCHOR: policy
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -25,11 +25,10 @@ impl Kind for Password {
     type Settings = Settings;
 
     fn build(settings: Settings, at: &At<'_>) -> Option<Password> {
-        let empty = settings.word.is_empty();
-        if empty {
+        if settings.word.is_empty() {
             at.key("word").error("everybody knows this one", "choose a word");
         }
-        (!empty).then_some(Password(settings.word))
+        (!settings.word.is_empty()).then_some(Password(settings.word))
     }
 }
 
@@ -40,12 +39,12 @@ impl Middleware for Password {
     }
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<bool> {
-        if session.get_header_bytes("x-password") == self.0.as_bytes() {
-            return Ok(false); // not answered: it goes on
-        }
-        Error::e_explain(HTTPStatus(403), "the word is wrong")
+        let knows_it = session.get_header_bytes("x-password") == self.0.as_bytes();
+        // `false`: not answered, so the request goes on.
+        if knows_it { Ok(false) } else { Error::e_explain(HTTPStatus(403), "the word is wrong") }
     }
 }
+// ANCHOR_END: policy
 
 const CONFIG: &str = "
 listeners: [{ address: 127.0.0.1:6211 }]

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use pingora_city::config::{Action, Config};
 use pingora_city::route::explain::{Verdict, explain};
 use pingora_city::route::normalized_target;
+use pingora_city::wire::head;
 
 use super::{File, routes};
 
@@ -29,6 +30,13 @@ impl Explain {
         let mut request = self.request()?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "request      {} {}", self.method, self.url)?;
+        // Only a host that was named can be wrong; a path alone is a question about routes.
+        if request.headers.contains_key(header::HOST)
+            && let Err(error) = head::check(&request, None)
+        {
+            writeln!(out, "answer       400: {error}")?;
+            return Ok(());
+        }
         match normalized_target(&request) {
             Err(error) => {
                 writeln!(out, "answer       400: {error}")?;

@@ -51,7 +51,7 @@ impl Arguments {
 /// Where the configuration is.
 #[derive(Args)]
 pub struct File {
-    /// The configuration: a YAML file, or a folder of which every `*.yaml` is a part.
+    /// The configuration: a YAML file, or a folder of which every `*.yaml` and `*.yml` is a part.
     #[arg(short, long, value_name = "FILE", env = "CONFIG_PATH", global = true)]
     config: Option<PathBuf>,
 }

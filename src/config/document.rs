@@ -1,21 +1,23 @@
 //! A configuration as JSON values, with a map from each value back to the place where it was written.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Range;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Diagnostic, Place, Source};
-use super::environment::{Environment, Filled, Override};
-use super::yaml::{self, Data, Node};
+use super::environment::{Environment, Filled};
+use super::pointer::remove;
+use super::reading::Reading;
+use super::yaml;
 
 /// Where a value and, in a mapping, its key were written.
 #[derive(Clone, Debug)]
-struct Entry {
-    key: Option<Place>,
-    value: Place,
+pub struct Entry {
+    /// Its key, if it has one.
+    pub key: Option<Place>,
+    /// The value itself.
+    pub value: Place,
 }
 
 /// What was read, before anything is known about its meaning.
@@ -157,9 +159,12 @@ impl Document {
             let whole = (&filled.text, filled.parts.first().map_or("…", |(_, name)| name));
             let parts = filled.parts.iter().map(|(text, name)| (text, &**name));
             for (text, name) in std::iter::once(whole).chain(parts) {
-                if text.len() >= TELLING || (here && !text.is_empty()) {
+                if text.len() >= TELLING {
                     diagnostic.message = diagnostic.message.replace(&**text, name);
                     diagnostic.fix = diagnostic.fix.replace(&**text, name);
+                } else if here && !text.is_empty() {
+                    diagnostic.message = replace_word(&diagnostic.message, text, name);
+                    diagnostic.fix = replace_word(&diagnostic.fix, text, name);
                 }
             }
         }
@@ -167,357 +172,26 @@ impl Document {
     }
 
     /// How the text calls the value at this pointer, if it came from outside.
-    fn name_of(&self, pointer: &str) -> Option<String> {
+    pub fn name_of(&self, pointer: &str) -> Option<String> {
         let names = self.filled.get(pointer)?.parts.iter().map(|(_, name)| format!("`{name}`"));
         Some(names.collect::<Vec<_>>().join(" and "))
     }
 }
 
-/// Removes a key from the mapping that contains it.
-pub fn remove(value: &mut Value, pointer: &str) -> Option<Value> {
-    let (parent, key) = pointer.rsplit_once('/')?;
-    value.pointer_mut(parent)?.as_object_mut()?.remove(&unescape(key))
-}
-
-struct Reading<'r> {
-    environment: &'r Environment,
-    source: usize,
-    places: HashMap<String, Entry>,
-    found: Vec<Diagnostic>,
-    filled: HashMap<String, Filled>,
-    broken: BTreeSet<String>,
-}
-
-impl<'r> Reading<'r> {
-    fn new(environment: &'r Environment) -> Reading<'r> {
-        Reading {
-            environment,
-            source: 0,
-            places: HashMap::new(),
-            found: Vec::new(),
-            filled: HashMap::new(),
-            broken: BTreeSet::new(),
-        }
+/// Puts something in the place of a text wherever it is no part of a longer word.
+fn replace_word(sentence: &str, text: &str, by: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = sentence;
+    while let Some(at) = rest.find(text) {
+        let (before, behind) = (&rest[..at], &rest[at + text.len()..]);
+        let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_part = letter(before.chars().next_back().or(replaced.chars().next_back()))
+            || letter(behind.chars().next());
+        replaced.push_str(before);
+        replaced.push_str(if is_part { text } else { by });
+        rest = behind;
     }
-
-    fn place(&self, span: &Range<usize>) -> Place {
-        Place { source: self.source, span: span.clone() }
-    }
-
-    fn found(&mut self, place: Place, message: String, fix: &str) {
-        self.found.push(Diagnostic { place, message, fix: fix.to_string() });
-    }
-
-    /// A value that nobody else has written.
-    fn value(&mut self, node: &Node, key: Option<Place>, pointer: &mut String, sources: &[Source]) -> Value {
-        let value = self.place(&node.span);
-        self.places.insert(pointer.clone(), Entry { key, value });
-        match &node.data {
-            Data::Scalar { text, plain } => self.scalar(text, *plain, node, pointer),
-            Data::Sequence(_) => {
-                let mut list = Value::Array(Vec::new());
-                self.merge(&mut list, node, pointer, sources);
-                list
-            }
-            Data::Mapping(_) => {
-                let mut map = Value::Object(Map::new());
-                self.merge(&mut map, node, pointer, sources);
-                map
-            }
-        }
-    }
-
-    fn scalar(&mut self, text: &str, plain: bool, node: &Node, pointer: &str) -> Value {
-        match self.environment.fill(text) {
-            Ok(None) => Node::scalar(text, plain),
-            Ok(Some(filled)) => {
-                let value = Node::scalar(&filled.text, plain);
-                self.filled.insert(pointer.to_string(), filled);
-                value
-            }
-            Err(error) => {
-                self.broken.insert(pointer.to_string());
-                self.found(self.place(&node.span), error.message, &error.fix);
-                Value::Null
-            }
-        }
-    }
-
-    /// Adds a node to what was read before at this pointer.
-    fn merge(&mut self, into: &mut Value, node: &Node, pointer: &mut String, sources: &[Source]) {
-        match (into, &node.data) {
-            (Value::Array(list), Data::Sequence(items)) => {
-                for item in items {
-                    let length = pointer.len();
-                    pointer.push_str(&format!("/{}", list.len()));
-                    list.push(self.value(item, None, pointer, sources));
-                    pointer.truncate(length);
-                }
-            }
-            (Value::Object(map), Data::Mapping(entries)) => {
-                let mut here = HashSet::new();
-                for (key, node) in entries {
-                    let place = self.place(&key.span);
-                    if key.text == "<<" {
-                        let fix = "write the keys out, or let an alias (`*name`) stand for the whole mapping";
-                        self.found(place, "`<<` merges nothing: YAML 1.2 has no merge keys".to_string(), fix);
-                        continue;
-                    }
-                    let length = pointer.len();
-                    pointer.push('/');
-                    pointer.push_str(&escape(&key.text));
-                    let again = !here.insert(&*key.text);
-                    match map.get_mut(&key.text) {
-                        None => {
-                            let value = self.value(node, Some(place), pointer, sources);
-                            map.insert(key.text.clone(), value);
-                        }
-                        Some(value) if !again && may_merge(pointer, value, node) => {
-                            self.merge(value, node, pointer, sources);
-                        }
-                        Some(_) => {
-                            let first = self.places.get(&**pointer).and_then(|entry| entry.key.clone());
-                            let message = match first {
-                                Some(first) if first.source != self.source => {
-                                    let (name, line, column) = sources[first.source].position(&first.span);
-                                    format!("the key `{}` stands in {name}:{line}:{column} too", key.text)
-                                }
-                                _ => format!("the key `{}` stands here a second time", key.text),
-                            };
-                            let fix = "put what both say under one of them, and remove the other";
-                            self.found(place, message, fix);
-                        }
-                    }
-                    pointer.truncate(length);
-                }
-            }
-            // A file in which only comments are, or nothing.
-            (Value::Object(_), Data::Scalar { text, plain }) if Node::scalar(text, *plain).is_null() => {}
-            _ => {
-                let message = "a configuration is a mapping of keys, and this is none".to_string();
-                self.broken.insert(pointer.clone());
-                self.found(
-                    self.place(&node.span),
-                    message,
-                    "begin with `listeners:`, `upstreams:` and `routes:`",
-                );
-            }
-        }
-    }
-
-    /// Puts a variable in the place of a value.
-    fn set(&mut self, root: &mut Value, set: &Override<'_>) {
-        let place = self.place(&(0..set.name.len()));
-        let mut pointer = String::new();
-        let mut at = root;
-        for segment in &set.path {
-            if at.is_null() {
-                *at = if *segment == "0" { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
-            }
-            match at {
-                Value::Object(map) => {
-                    let known = map.keys().find(|key| same_key(key, segment)).cloned();
-                    let key = known.unwrap_or_else(|| segment.to_lowercase());
-                    pointer.push('/');
-                    pointer.push_str(&escape(&key));
-                    at = map.entry(key).or_insert(Value::Null);
-                }
-                Value::Array(list) => {
-                    let index = segment.parse::<usize>().ok().filter(|index| *index <= list.len());
-                    let Some(index) = index else {
-                        let message = format!("`{segment}` is no place in this list");
-                        return self.found(
-                            place,
-                            message,
-                            "count its items from 0; the next number adds one",
-                        );
-                    };
-                    if index == list.len() {
-                        list.push(Value::Null);
-                    }
-                    pointer.push_str(&format!("/{index}"));
-                    at = &mut list[index];
-                }
-                _ => {
-                    let message = format!("there are no keys below this value, so no `{segment}`");
-                    return self.found(
-                        place,
-                        message,
-                        "leave out what stands behind it in the variable's name",
-                    );
-                }
-            }
-            let entry = Entry { key: Some(place.clone()), value: place.clone() };
-            self.places.entry(pointer.clone()).or_insert(entry);
-        }
-        self.forget_below(&pointer);
-        self.places.insert(pointer.clone(), Entry { key: Some(place.clone()), value: place.clone() });
-        let name = format!("${}", set.name);
-        let filled =
-            |text: &str| Filled { text: text.to_string(), parts: vec![(text.to_string(), name.clone())] };
-        if !set.value.starts_with(['[', '{']) {
-            *at = Node::scalar(set.value, true);
-            self.filled.insert(pointer, filled(set.value));
-            return;
-        }
-        let node = match yaml::parse(set.value) {
-            Ok(node) => node,
-            Err(error) => return self.found(place, error.message, error.fix),
-        };
-        *at = plain_value(&node, &mut pointer, &mut |pointer, text| {
-            self.filled.insert(pointer.to_string(), filled(text));
-        });
-    }
-
-    /// What was at this pointer is there no more.
-    fn forget_below(&mut self, pointer: &str) {
-        let below = |other: &str| is_within(other, pointer);
-        self.places.retain(|other, _| !below(other));
-        self.filled.retain(|other, _| !below(other));
-        self.broken.retain(|other| !below(other));
-    }
-}
-
-/// Whether a section of one file continues in another. What has a name is defined in one place.
-fn may_merge(pointer: &str, value: &Value, node: &Node) -> bool {
-    let named = ["/upstreams/", "/middlewares/"].iter().any(|section| pointer.starts_with(section));
-    let alike = matches!(
-        (value, &node.data),
-        (Value::Object(_), Data::Mapping(_)) | (Value::Array(_), Data::Sequence(_))
-    );
-    alike && !named
-}
-
-/// Variables' names have neither small letters nor `-`.
-fn same_key(key: &str, segment: &str) -> bool {
-    key.replace('-', "_").eq_ignore_ascii_case(segment)
-}
-
-/// A value without places, of which somebody wants to know each scalar.
-fn plain_value(node: &Node, pointer: &mut String, scalar: &mut impl FnMut(&str, &str)) -> Value {
-    let mut below = |segment: &str, node: &Node| {
-        let length = pointer.len();
-        pointer.push('/');
-        pointer.push_str(&escape(segment));
-        let value = plain_value(node, pointer, scalar);
-        pointer.truncate(length);
-        value
-    };
-    match &node.data {
-        Data::Sequence(items) => {
-            items.iter().enumerate().map(|(i, item)| below(&i.to_string(), item)).collect()
-        }
-        Data::Mapping(entries) => Value::Object(
-            entries.iter().map(|(key, node)| (key.text.clone(), below(&key.text, node))).collect(),
-        ),
-        Data::Scalar { text, plain } => {
-            scalar(pointer, text);
-            Node::scalar(text, *plain)
-        }
-    }
-}
-
-/// Whether a pointer leads to what another leads to, or to something in it.
-pub fn is_within(pointer: &str, whole: &str) -> bool {
-    pointer.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// A key as a segment of a JSON pointer.
-pub fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
-/// The other way round.
-pub fn unescape(segment: &str) -> String {
-    segment.replace("~1", "/").replace("~0", "~")
-}
-
-/// Collects what validation finds, all of it.
-#[derive(Debug)]
-pub struct Check<'d> {
-    document: &'d Document,
-    /// Values of which it was said already that they are wrong. Something else stands in their place.
-    doubtful: BTreeSet<String>,
-    found: RefCell<Vec<Diagnostic>>,
-}
-
-impl<'d> Check<'d> {
-    /// Nothing is known to be wrong yet, but for the values at these pointers.
-    pub fn new(document: &'d Document, doubtful: BTreeSet<String>) -> Check<'d> {
-        Check { document, doubtful, found: RefCell::default() }
-    }
-
-    /// The whole document.
-    pub fn root(&self) -> At<'_> {
-        At { check: self, pointer: String::new() }
-    }
-
-    /// What was found.
-    pub fn into_found(self) -> Vec<Diagnostic> {
-        self.found.into_inner()
-    }
-}
-
-/// A value that is being validated: where it is, and how to say that it is wrong.
-///
-/// Validation goes down with [`At::key`] and [`At::index`], as the value does, and reports without returning:
-/// one error must not hide the next.
-#[derive(Clone, Debug)]
-pub struct At<'c> {
-    check: &'c Check<'c>,
-    pointer: String,
-}
-
-impl<'c> At<'c> {
-    /// The value under a key of this one.
-    pub fn key(&self, key: &str) -> At<'c> {
-        At { check: self.check, pointer: format!("{}/{}", self.pointer, escape(key)) }
-    }
-
-    /// An item of this list.
-    pub fn index(&self, index: usize) -> At<'c> {
-        At { check: self.check, pointer: format!("{}/{index}", self.pointer) }
-    }
-
-    /// The value is wrong: what is, and what to do. Neither quotes the value (see [`super::diagnostic`]).
-    pub fn error(&self, message: impl Into<String>, fix: impl Into<String>) {
-        self.report(self.place(), message, fix);
-    }
-
-    /// The key is wrong, or what is wrong is that it is there.
-    pub fn error_at_key(&self, message: impl Into<String>, fix: impl Into<String>) {
-        self.report(self.check.document.place_of_key(&self.pointer), message, fix);
-    }
-
-    /// Whether all of the value is as it was written. If not, what is wrong was said: comparing it with others
-    /// would be no use.
-    pub fn is_sound(&self) -> bool {
-        let doubtful = &self.check.doubtful;
-        !self.is_doubtful() && !doubtful.iter().any(|doubtful| is_within(doubtful, &self.pointer))
-    }
-
-    fn is_doubtful(&self) -> bool {
-        self.check.doubtful.iter().any(|doubtful| is_within(&self.pointer, doubtful))
-    }
-
-    /// Where the value was written.
-    pub fn place(&self) -> Place {
-        self.check.document.place_of(&self.pointer)
-    }
-
-    fn report(&self, place: Place, message: impl Into<String>, fix: impl Into<String>) {
-        if self.is_doubtful() {
-            return;
-        }
-        let document = self.check.document;
-        // A remedy may be made of the value.
-        let fix = match document.name_of(&self.pointer) {
-            Some(name) => format!("correct what {name} stands for"),
-            None => fix.into(),
-        };
-        let diagnostic = Diagnostic { place, message: message.into(), fix };
-        self.check.found.borrow_mut().push(document.conceal(&self.pointer, diagnostic));
-    }
+    replaced + rest
 }
 
 #[cfg(test)]
@@ -633,6 +307,12 @@ mod tests {
         let place = document.place_of("/server/threads");
         assert_eq!(document.sources[place.source].name, "$GATEWAY__SERVER__THREADS");
         assert_eq!(document.place_of("/routes/0/name").span, 0.."GATEWAY__ROUTES".len());
+    }
+
+    #[test]
+    fn a_short_value_is_concealed_where_it_is_a_word() {
+        assert_eq!(replace_word("text: `x` is not x, nor xx", "x", "$X"), "text: `$X` is not $X, nor xx");
+        assert_eq!(replace_word("ab", "ab", "$X"), "$X");
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
                 && !told
             {
                 told = true;
-                let number = first + 1;
+                let number = format!("{}{}", first + 1, at.index(first).elsewhere(&at.index(index)));
                 let message = if same {
                     format!("route {number} matches exactly the same requests")
                 } else {
@@ -211,11 +211,13 @@ fn method(written: &str, at: &At<'_>) -> Option<Method> {
             None
         }
         Ok(method) if written == written.to_ascii_uppercase() => Some(method),
-        _ => {
-            at.error(
-                "this is not a method",
-                format!("write `{}`: methods have capitals", written.to_uppercase()),
-            );
+        Ok(method) => {
+            let fix = format!("write `{}`: methods have capitals", method.as_str().to_uppercase());
+            at.error("this is not a method", fix);
+            None
+        }
+        Err(_) => {
+            at.error("this is not a method", "write one word in capitals, such as `GET`");
             None
         }
     }

@@ -22,6 +22,7 @@
 //! module here, and an end-to-end case in `tests/`.
 
 mod actions;
+mod check;
 pub mod diagnostic;
 mod document;
 mod environment;
@@ -31,8 +32,11 @@ mod log;
 mod matches;
 mod middlewares;
 mod networks;
+mod objections;
+mod pointer;
 mod process;
 pub mod raw;
+mod reading;
 mod routes;
 mod schema;
 mod secret;
@@ -49,8 +53,9 @@ use std::sync::Arc;
 
 use crate::middleware::Registry;
 pub use actions::{Action, Proxy, Redirect, Respond, Rewrite};
+pub use check::{At, Check};
 pub use diagnostic::{Diagnostic, Place, Report, Source};
-pub use document::{At, Check, Document};
+pub use document::Document;
 pub use environment::Environment;
 pub use listeners::{Address, Listener, ListenerTls, TlsVersion};
 pub use log::{AccessSink, LogFormat, LogLevel, LogSettings};
@@ -94,7 +99,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -107,7 +112,7 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads a file, or all `*.yaml` of a folder, and what the environment adds to it.
+    /// Reads a file, or all `*.yaml` and `*.yml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
         let sources = fragments::read(path.as_ref())?;
         Config::read(sources, &Environment::of_process(), registry).map_err(Error::Invalid)

@@ -68,10 +68,11 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
         .iter()
         .enumerate()
         .map(|(index, raw)| {
-            let at = at.index(index);
+            let (routes, at) = (at, at.index(index));
             if let Some(first) = names.insert(&raw.name, index) {
+                let elsewhere = routes.index(first).elsewhere(&at);
                 at.key("name").error(
-                    format!("route {} has this name already", first + 1),
+                    format!("route {}{elsewhere} has this name already", first + 1),
                     "give each route a name of its own: logs and metrics tell them apart by it",
                 );
             }

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use jsonschema::ValidationError;
-use jsonschema::error::{TypeKind, ValidationErrorKind};
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::{Diagnostic, Place, instead};
-use super::document::{Document, escape, remove, unescape};
+use super::diagnostic::{Diagnostic, Place};
+use super::document::Document;
+use super::objections::Objections;
+use super::pointer::{remove, unescape};
 use super::yaml::Node;
 use super::{raw, stand_in};
 use crate::middleware::Registry;
@@ -228,174 +228,6 @@ pub(super) fn resolve<'s>(schema: &'s Value, rule: &'s Value) -> &'s Value {
     target.unwrap_or(rule)
 }
 
-struct Objections<'d> {
-    document: &'d Document,
-    schema: &'d Value,
-    diagnostics: Vec<Diagnostic>,
-    /// Unknown keys, by their pointers.
-    unknown: Vec<(String, Diagnostic)>,
-}
-
-impl Objections<'_> {
-    fn add(&mut self, error: &ValidationError<'_>) {
-        let before = self.diagnostics.len();
-        self.explain(error);
-        for diagnostic in &mut self.diagnostics[before..] {
-            let pointer = error.instance_path().as_str();
-            *diagnostic = self.document.conceal(pointer, diagnostic.clone());
-        }
-    }
-
-    fn explain(&mut self, error: &ValidationError<'_>) {
-        let Objections { document, schema, .. } = *self;
-        let pointer = error.instance_path().as_str();
-        // The schema whose keyword was not satisfied: the keyword is the last segment.
-        let keyword = error.schema_path().as_str();
-        let rule = keyword.rfind('/').and_then(|at| schema.pointer(&keyword[..at])).unwrap_or(&Value::Null);
-        let place = document.place_of(pointer);
-
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => {
-                let known = rule["properties"].as_object();
-                for key in unexpected {
-                    let pointer = format!("{pointer}/{}", escape(key));
-                    let diagnostic = Diagnostic {
-                        place: document.place_of_key(&pointer),
-                        message: format!("unknown key `{key}`"),
-                        fix: instead(key, known.into_iter().flat_map(Map::keys).map(String::as_str)),
-                    };
-                    self.unknown.push((pointer, diagnostic));
-                }
-            }
-            ValidationErrorKind::Required { property } => {
-                let key = property.as_str().unwrap_or_default();
-                self.diagnostics.push(Diagnostic {
-                    place: document.place_of_key(pointer),
-                    message: format!("the key `{key}` is missing"),
-                    fix: format!("add `{key}`: {}", meaning(schema, &rule["properties"][key])),
-                });
-            }
-            ValidationErrorKind::Type { kind } => {
-                let wanted = match kind {
-                    TypeKind::Single(kind) => kind.to_string(),
-                    TypeKind::Multiple(kinds) => {
-                        kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(" or ")
-                    }
-                };
-                let found = type_of(error.instance());
-                self.diagnostics.push(Diagnostic {
-                    place,
-                    message: format!("{} is wanted here, and {} was found", in_yaml(&wanted), in_yaml(found)),
-                    fix: meaning(schema, rule),
-                });
-            }
-            ValidationErrorKind::Enum { options } => {
-                self.no_such_word(error, options.as_array().into_iter().flatten());
-            }
-            ValidationErrorKind::Constant { expected_value } => {
-                self.no_such_word(error, [&**expected_value]);
-            }
-            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-                self.closest(error, context);
-            }
-            ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
-                let known = rule["properties"].as_object();
-                let names: Vec<String> =
-                    known.into_iter().flat_map(Map::keys).map(|key| format!("`{key}`")).collect();
-                self.diagnostics.push(Diagnostic {
-                    place: document.place_of_key(pointer),
-                    message: "exactly one key must stand here".to_string(),
-                    fix: format!("choose one of {}", names.join(", ")),
-                });
-            }
-            _ => self.diagnostics.push(Diagnostic {
-                place,
-                // Without the value, which may be a secret.
-                message: error.masked_with("this").to_string(),
-                fix: meaning(schema, rule),
-            }),
-        }
-    }
-
-    fn no_such_word<'w>(&mut self, error: &ValidationError<'_>, words: impl IntoIterator<Item = &'w Value>) {
-        let typed = error.instance().as_str().unwrap_or_default();
-        let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
-        self.diagnostics.push(Diagnostic {
-            place: self.document.place_of(error.instance_path().as_str()),
-            message: "this is none of the words that can stand here".to_string(),
-            fix: instead(typed, words),
-        });
-    }
-
-    /// Of several alternatives, speaks about the one that was meant: of the type that was written, and with the
-    /// fewest errors.
-    fn closest(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
-        // Words with a description each: schemars makes a branch of every one.
-        let words = context.iter().map(|errors| match &errors[..] {
-            [only] => match only.kind() {
-                ValidationErrorKind::Constant { expected_value } => Some(&**expected_value),
-                _ => None,
-            },
-            _ => None,
-        });
-        if let Some(words) = words.collect::<Option<Vec<&Value>>>() {
-            return self.no_such_word(error, words);
-        }
-        let at = error.instance_path();
-        let foreign = |errors: &[ValidationError<'_>]| {
-            errors
-                .iter()
-                .any(|e| matches!(e.kind(), ValidationErrorKind::Type { .. }) && e.instance_path() == at)
-        };
-        let branch = context.iter().min_by_key(|errors| (foreign(errors), errors.len()));
-        match branch {
-            Some(errors) if !foreign(errors) => {
-                for error in errors {
-                    self.add(error);
-                }
-            }
-            _ => self.diagnostics.push(Diagnostic {
-                place: self.document.place_of(at.as_str()),
-                message: format!("{} cannot stand here", in_yaml(type_of(error.instance()))),
-                fix: "see the key's description in `gateway schema`".to_string(),
-            }),
-        }
-    }
-}
-
-/// What the doc comment of a key, or of its type, says in its first paragraph.
-fn meaning(schema: &Value, rule: &Value) -> String {
-    let target = resolve(schema, rule);
-    let text = rule["description"].as_str().or_else(|| target["description"].as_str());
-    let text = text.unwrap_or("see its description in `gateway schema`");
-    text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// JSON's words for types as people say them who write YAML.
-fn in_yaml(name: &str) -> &str {
-    match name {
-        "null" => "nothing",
-        "boolean" => "true or false",
-        "number" => "a number",
-        "integer" => "a whole number",
-        "string" => "text",
-        "array" => "a list",
-        "object" => "a mapping",
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,7 +297,7 @@ routes:
                 "many: a whole number is wanted here, and text was found",
                 ": the key `address` is missing",
                 "adress: unknown key `adress`",
-                "servers: this has less than 1 item",
+                "servers: this is empty",
                 "round_robbin: this is none of the words that can stand here",
                 "middleware: unknown key `middleware`",
             ]

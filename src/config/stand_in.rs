@@ -7,7 +7,7 @@ use jsonschema::error::ValidationErrorKind;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::document::{escape, remove, unescape};
+use super::pointer::{escape, remove, unescape};
 use super::schema::{descend, resolve};
 
 /// How often is tried to make the schema content. Each time, larger parts are replaced.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::check::Check;
 use super::diagnostic::{Report, Source};
-use super::document::{Check, Document};
+use super::document::Document;
 use super::upstream_tls::{self, Protocol};
 use super::{At, Name, Secret, ServerSettings, all, raw, schema};
 use crate::tls::PeerTls;
@@ -306,6 +307,7 @@ fn health_check(raw: &raw::HealthCheck, at: &At<'_>) -> Option<HealthCheck> {
         (Some(raw::TcpCheck {}), None, None) => CheckKind::Tcp,
         (None, Some(http), None) => CheckKind::Http(http_check(http, &at.key("http"))?),
         (None, None, Some(grpc)) => CheckKind::Grpc { service: grpc.service.clone() },
+        _ if !["tcp", "http", "grpc"].iter().all(|kind| at.key(kind).is_sound()) => return None,
         _ => {
             at.error_at_key(
                 "a health check is of exactly one kind",
@@ -344,6 +346,8 @@ fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamServer>, Opti
     match (&raw.servers, &raw.discovery) {
         (Some(list), None) => Some((servers(list, &at.key("servers"))?, None)),
         (None, Some(found)) => Some((Vec::new(), Some(discovery(found, &at.key("discovery"))?))),
+        // What is wrong with the one that stands here was said.
+        (None, None) if !(at.key("servers").is_sound() && at.key("discovery").is_sound()) => None,
         (None, None) => {
             at.error_at_key("there are no servers", "add `servers: [{ address: 172.28.0.20:8080 }]`");
             None
@@ -477,6 +481,10 @@ fn servers(raw: &[raw::UpstreamServer], at: &At<'_>) -> Option<Vec<UpstreamServe
             at.error("this is not an IP address with a port", "write it like `172.28.0.20:8080`");
             return None;
         };
+        if address.port() == 0 {
+            at.error("no server listens on port 0", "write the port that it has");
+            return None;
+        }
         if let Some(first) = seen.insert(address, index) {
             at.error(
                 format!("server {} of this group has this address already", first + 1),

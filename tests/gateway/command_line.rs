@@ -1,11 +1,15 @@
 //! What can be typed, and what it says.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Gateway, Origin, get, get_with, run_in, run_with, until};
+use crate::support::{Authority, Gateway, Origin, get, get_with, run_in, run_with, until};
+
+const CITY: &str = include_str!("../../conf/gateway.yaml");
+const MINIMAL: &str = include_str!("../../conf/gateway_minimal.yaml");
 
 #[test]
 fn without_a_configuration_one_line_says_what_to_do() {
@@ -23,7 +27,7 @@ fn without_a_configuration_one_line_says_what_to_do() {
 #[test]
 fn config_path_names_the_configuration_and_the_option_wins() {
     let folder = TempDir::new().expect("a folder");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway.yaml");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway_minimal.yaml");
     let outcome = run_in(folder.path(), &["-t"], &[("CONFIG_PATH", path)]);
     assert_eq!((outcome.code, outcome.stdout), (Some(0), format!("{path} can be used\n")));
     let outcome = run_in(folder.path(), &["-t", "-c", "other.yaml"], &[("CONFIG_PATH", path)]);
@@ -79,10 +83,49 @@ fn editors_accept_what_the_gateway_does() {
 }
 
 #[test]
-fn our_files_tell_editors_where_the_schema_is() {
-    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway.yaml");
-    let text = fs::read_to_string(conf).expect("it is there");
-    assert!(text.starts_with("# yaml-language-server: $schema=gateway.schema.json\n"));
+fn our_files_tell_editors_where_the_schema_is_and_agree_with_it() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../conf/gateway.schema.json")).expect("it is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("it is a schema");
+    for (file, text) in [("gateway.yaml", CITY), ("gateway_minimal.yaml", MINIMAL)] {
+        assert!(text.starts_with("# yaml-language-server: $schema=gateway.schema.json\n"), "{file}");
+        let value: serde_json::Value = yaml_serde::from_str(text).expect("it is YAML");
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{file}");
+    }
+}
+
+#[test]
+fn our_files_can_be_used() {
+    let folder = TempDir::new().expect("a folder");
+    let keys = folder.path().join("conf/keys");
+    fs::create_dir_all(&keys).expect("a folder");
+    let authority = Authority::new("an authority");
+    let server = authority.issue("dev.pingora.local");
+    for (from, to) in [
+        (authority.path(), "ca.crt"),
+        (server.cert.clone(), "server.crt"),
+        (server.key.clone(), "server.key"),
+    ] {
+        fs::copy(from, keys.join(to)).expect("it is copied");
+    }
+    for file in ["conf/gateway.yaml", "conf/gateway_minimal.yaml"] {
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(file), folder.path().join(file))
+            .expect("it is copied");
+        let outcome = run_in(folder.path(), &["-t", "--config", file], &[]);
+        assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{file}");
+    }
+}
+
+/// Who has only the README copies this.
+#[test]
+fn the_readme_shows_the_small_file_to_the_letter() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("\n## The gateway\n").expect("the section is there");
+    let (_, block) = section.split_once("```yaml\n").expect("a file is shown");
+    let (shown, _) = block.split_once("```").expect("it has an end");
+    assert_eq!(shown, MINIMAL);
+    assert!(MINIMAL.lines().count() <= 10);
 }
 
 const ROUTES: &str = "
@@ -128,6 +171,8 @@ fn explain_agrees_with_what_requests_do() {
         ("/users", "API.example.com:80", "", "api"),
         ("/hello", "test", "", "hello"),
         ("/%00", "test", "", "400"),
+        ("/users", "a b", "", "400"),
+        ("/users", "", "", "400"),
     ] {
         let mut arguments = vec!["explain", "--config", "gateway.yaml", "GET", target, "-H"];
         let host_line = format!("Host: {host}");
@@ -200,7 +245,7 @@ fn explain_agrees_with_what_requests_do() {
 
 #[test]
 fn what_cannot_be_explained_says_why() {
-    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway.yaml");
+    let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway_minimal.yaml");
     for (arguments, says) in [
         (&["explain", "G T", "/"][..], "this is not a method"),
         (&["explain", "GET", "http://["], "this is not a URL"),

@@ -42,15 +42,8 @@ pub struct Check {
 
 /// Everything that can be checked without running anything.
 pub fn check(repository: &Path, lessons: &[Lesson]) -> Result<Vec<Check>> {
-    let mut sources = BTreeMap::new();
-    for lesson in lessons {
-        let file = lesson.example();
-        if repository.join(&file).exists() {
-            let source =
-                fs::read_to_string(repository.join(&file)).or_trouble(|| format!("cannot read {file}"))?;
-            sources.insert(lesson.name.clone(), source);
-        }
-    }
+    let sources = read(repository, lessons, Lesson::example)?;
+    let openers = read(repository, lessons, Lesson::opener)?;
     let each = |problems: fn(&Lesson) -> Vec<String>| lessons.iter().flat_map(problems).collect();
     Ok(vec![
         Check {
@@ -62,15 +55,30 @@ pub fn check(repository: &Path, lessons: &[Lesson]) -> Result<Vec<Check>> {
         Check { name: "sections are there, in their order", problems: each(sections) },
         Check { name: "commands are those that every host has", problems: each(commands) },
         Check { name: "no two lessons share a port", problems: shared_ports(lessons) },
-        Check { name: "headers name the ports that examples open", problems: ports(lessons, &sources) },
+        Check { name: "headers name the ports that examples open", problems: ports(lessons, &openers) },
         Check { name: "every anchor is shown", problems: unshown(lessons, &sources)? },
     ])
+}
+
+/// One file of each lesson that has it, by the lesson's name.
+fn read(
+    repository: &Path,
+    lessons: &[Lesson],
+    file: fn(&Lesson) -> String,
+) -> Result<BTreeMap<String, String>> {
+    let there = lessons.iter().map(|lesson| (lesson, file(lesson)));
+    let there = there.filter(|(_, file)| repository.join(file).exists());
+    let read = there.map(|(lesson, file)| {
+        let text = fs::read_to_string(repository.join(&file)).or_trouble(|| format!("cannot read {file}"))?;
+        Ok((lesson.name.clone(), text))
+    });
+    read.collect()
 }
 
 fn pairs(repository: &Path, lessons: &[Lesson]) -> Result<Vec<String>> {
     let examples = shelf::numbered(&repository.join("examples"), ".rs")?;
     let has_lesson = |example: &String| lessons.iter().any(|lesson| lesson.name == *example);
-    let without = lessons.iter().filter(|lesson| !examples.contains(&lesson.name));
+    let without = lessons.iter().filter(|lesson| !lesson.is_chapter() && !examples.contains(&lesson.name));
     let mut problems: Vec<_> =
         without.map(|lesson| format!("{} has no {}: write it", lesson.file, lesson.example())).collect();
     let alone = examples.iter().filter(|example| !has_lesson(example));
@@ -86,7 +94,7 @@ fn numbers(lessons: &[Lesson]) -> Vec<String> {
 }
 
 fn title(lesson: &Lesson) -> Vec<String> {
-    let begins = format!("{} · ", lesson.number());
+    let begins = if lesson.is_chapter() { String::new() } else { format!("{} · ", lesson.number()) };
     if lesson.heading.starts_with(&begins) && !lesson.about.is_empty() {
         return Vec::new();
     }
@@ -181,12 +189,12 @@ fn ports(lessons: &[Lesson], sources: &BTreeMap<String, String>) -> Vec<String> 
             format!(
                 "{}: {} names port {port}, the header does not: add it to ports=, or to closed= if nobody opens it",
                 lesson.file,
-                lesson.example()
+                lesson.opener()
             )
         }));
         let absent = header.ports.iter().filter(|port| !source.contains(&port.to_string()));
         problems.extend(absent.map(|port| {
-            format!("{}: the header names port {port}, {} does not: remove it", lesson.file, lesson.example())
+            format!("{}: the header names port {port}, {} does not: remove it", lesson.file, lesson.opener())
         }));
     }
     problems

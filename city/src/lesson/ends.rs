@@ -63,8 +63,9 @@ impl Trial<'_> {
     fn start(&self) -> Result<Background> {
         // As cargo would start it, but without cargo: it may wait for somebody else's download.
         let target = super::workshop::target(self.stage.repository);
-        let binary = target.join("debug/examples").join(&self.lesson.name);
-        let line = format!("exec scripts/cargo-runner '{}'", binary.display());
+        let served = self.lesson.served();
+        let (binary, arguments) = served.split_once(' ').unwrap_or((&served, ""));
+        let line = format!("exec scripts/cargo-runner '{}' {arguments}", target.join(binary).display());
         let mut example = Background::start(self.stage.command(Place::Host("dev"), &line))?;
         let deadline = Instant::now() + UP;
         loop {
@@ -96,8 +97,8 @@ impl Trial<'_> {
         // The 15th bit of the mask of signals that are caught.
         let line = format!(
             "while read -r name mask; do [ \"$name\" = SigCgt: ] && (( 0x$mask >> 14 & 1 )) && exit 0; done \
-             </proc/$(pgrep -o -f debug/examples/{}$)/status; exit 1",
-            self.lesson.name
+             </proc/$(pgrep -o -f '{}$')/status; exit 1",
+            self.lesson.served()
         );
         let asked =
             foreground(self.stage.command(Place::Host("dev"), &line), UP)?.ok_or_else(interrupt::trouble)?;
@@ -128,7 +129,7 @@ impl Trial<'_> {
     /// Sends the signal, and returns the exit status.
     fn end(&self, example: &mut Background, signal: &str, within: Duration) -> Result<i32> {
         let begun = Instant::now();
-        let pattern = format!("debug/examples/{}$", self.lesson.name);
+        let pattern = format!("{}$", self.lesson.served());
         let sent = self.city.exec("dev").args(["pkill", &format!("-{signal}"), "-f", &pattern]).status();
         let sent = status(sent.or_trouble(|| "cannot send a signal".into())?);
         if sent != 0 {

@@ -71,16 +71,16 @@ fn table(lessons: &[Lesson]) -> String {
             let _ = writeln!(text, "| | **{title}** | | |");
         }
         let Lesson { name, file, .. } = lesson;
+        // What a chapter is about is its configuration; a lesson's example has the lesson's name.
+        let (what, source) = match lesson.is_chapter() {
+            true => ("configuration", lesson.opener()),
+            false => (name.as_str(), lesson.example()),
+        };
         let ports =
             if lesson.header.ports.is_empty() { "-".to_owned() } else { joined(&lesson.header.ports) };
         // Links in a description would be relative to the lesson's folder.
         let about = lesson.about.replace('|', "\\|");
-        let _ = writeln!(
-            text,
-            "| [{}]({file}) | [{name}]({}) | {ports} | {about} |",
-            lesson.number(),
-            lesson.example()
-        );
+        let _ = writeln!(text, "| [{}]({file}) | [{what}]({source}) | {ports} | {about} |", lesson.number());
     }
     text
 }
@@ -120,6 +120,10 @@ mod tests {
         ));
         assert!(new.contains("| [02](lessons/02_a.md) | [02_a](examples/02_a.rs) | - |"));
         assert_eq!(readme(&new, &lessons()).unwrap(), new);
+        let chapter = "# The gateway\n\nAll of it.\n\n<!-- city: ports=6210 -->\n";
+        let chapter = Lesson::parse("gateway", "lessons/gateway.md", chapter).unwrap();
+        let with = readme(old, &[chapter]).unwrap();
+        assert!(with.contains("| | **The gateway** | | |\n| [gateway](lessons/gateway.md) | [configuration](conf/gateway.yaml) | 6210 | All of it. |"));
         assert!(readme("none", &lessons()).is_err());
     }
 }

@@ -42,7 +42,7 @@ pub fn check(repository: &Path) -> Result<Vec<String>> {
     let lost = pages
         .keys()
         .filter_map(|file| file.strip_prefix("lessons/"))
-        .filter(|file| !index::is_known(file) && !file.strip_suffix(".md").is_some_and(shelf::is_numbered));
+        .filter(|file| !index::is_known(file) && !file.strip_suffix(".md").is_some_and(shelf::is_lesson));
     problems.extend(
         lost.map(|file| format!("lessons/{file} is no page of the book: add it to city/src/lesson/index.rs")),
     );
@@ -179,7 +179,7 @@ fn target(file: &str, destination: &str) -> Option<String> {
 /// The lesson to which a link within `lessons/` leads.
 fn lesson_of(destination: &str) -> Option<&str> {
     let path = destination.split_once('#').map_or(destination, |(path, _)| path);
-    path.strip_suffix(".md").filter(|stem| shelf::is_numbered(stem))
+    path.strip_suffix(".md").filter(|stem| shelf::is_lesson(stem))
 }
 
 #[cfg(test)]

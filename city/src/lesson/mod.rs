@@ -5,6 +5,7 @@
 //! | `text`, `console`, `header` | Markdown to steps, blocks of code and hidden settings |
 //! | `shelf` | which lessons there are, in which modules |
 //! | `compare` | shown against printed, with `[..]` and `...` |
+//! | `program` | what a lesson runs: its example, or the gateway |
 //! | `stage`, `on_city` | where a lesson is played: a City, or in tests this machine |
 //! | `process`, `interrupt`, `nap`, `play` | its steps, run one after another until one fails or the user stops them |
 //! | `report`, `hint` | what a learner reads when a step fails |
@@ -39,6 +40,7 @@ pub mod on_city;
 pub mod play;
 pub mod pool;
 pub mod process;
+pub mod program;
 pub mod progress;
 pub mod report;
 pub mod session;

@@ -23,7 +23,12 @@ pub fn tasks(lesson: &Lesson) -> Vec<Task<'_>> {
     let task = |mode: &&'static str| Task {
         lesson,
         rules: Rules { logs, patience: Some(PATIENCE), record: false },
-        stand_in: Some(StandIn { ports: lesson.header.ports.clone(), mode, logs_count: !logs }),
+        stand_in: Some(StandIn {
+            ports: lesson.header.ports.clone(),
+            command: lesson.serving(),
+            mode,
+            logs_count: !logs,
+        }),
     };
     modes.iter().map(task).collect()
 }

@@ -204,8 +204,7 @@ impl Player<'_> {
     /// example, until its ports are open: the line that says so is logged before they are.
     fn start(&mut self, shown: &Shown) -> Result<Option<Stop>> {
         let process = Background::start(self.stage.command(shown.place, &shown.command))?;
-        let is_example = shown.command.split_whitespace().skip_while(|word| *word != "--example").nth(1)
-            == Some(&self.lesson.name);
+        let is_example = self.lesson.starts(&shown.command);
         self.running.push(Running { place: shown.place, is_example, process });
         for pattern in shown.output.iter().filter(|line| !line.is_empty() && *line != "...") {
             if let Some(stop) = self.wait_for_line(pattern, self.running.len() - 1)? {

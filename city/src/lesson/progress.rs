@@ -52,7 +52,9 @@ impl Entry {
 /// anew, and a clock may have been wrong.
 pub fn fingerprint(repository: &Path, lesson: &Lesson) -> String {
     let mut digest = Context::new(&SHA256);
-    for file in [&lesson.file, &lesson.example()] {
+    let mut files = vec![lesson.file.clone(), lesson.example(), lesson.opener()];
+    files.dedup();
+    for file in files {
         let held = fs::read(repository.join(file)).unwrap_or_default();
         digest.update(&(held.len() as u64).to_le_bytes());
         digest.update(&held);

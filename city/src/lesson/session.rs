@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
         command.args(["--keep-going", "--message-format", "json-render-diagnostics"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         for lesson in lessons {
-            command.args(["--example", &lesson.name]);
+            command.args(lesson.programs().iter().flatten());
             for bin in binaries(lesson) {
                 command.args(["--bin", &bin]);
             }
@@ -140,7 +140,8 @@ impl<'a> Session<'a> {
         }
         let built = built.join().unwrap_or_default();
         let is_there = |lesson: &&Lesson| {
-            built.contains(&lesson.name) && binaries(lesson).iter().all(|bin| built.contains(bin))
+            let programs = lesson.programs().into_iter().map(|[_, name]| name);
+            programs.chain(binaries(lesson)).all(|name| built.contains(&name))
         };
         let (there, broken): (Vec<_>, Vec<_>) = lessons.iter().partition(is_there);
         if there.is_empty() || broken.is_empty() {

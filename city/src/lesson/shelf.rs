@@ -17,8 +17,14 @@ pub const MODULES: [(u8, &str); 7] = [
     (48, "Production"),
 ];
 
-/// The number of the module to which a lesson belongs, counted from 1, and its title.
+/// The chapters outside the numbering, which come after all lessons, each with the title of its part of the course.
+const CHAPTERS: [(&str, &str); 1] = [("gateway", "The gateway")];
+
+/// The number of the module to which a lesson belongs, counted from 1, and its title. Chapters count on.
 pub fn module(name: &str) -> (usize, &'static str) {
+    if let Some(at) = CHAPTERS.iter().position(|(chapter, _)| *chapter == name) {
+        return (MODULES.len() + 1 + at, CHAPTERS[at].1);
+    }
     let number: u8 = name.get(..2).and_then(|digits| digits.parse().ok()).unwrap_or(0);
     let index = MODULES.iter().rposition(|(first, _)| *first <= number).unwrap_or(0);
     (index + 1, MODULES[index].1)
@@ -28,6 +34,16 @@ pub fn module(name: &str) -> (usize, &'static str) {
 pub fn is_numbered(stem: &str) -> bool {
     let bytes = stem.as_bytes();
     bytes.len() > 3 && bytes[0].is_ascii_digit() && bytes[1].is_ascii_digit() && bytes[2] == b'_'
+}
+
+/// Whether a file's stem is that of a chapter outside the numbering.
+pub fn is_chapter(stem: &str) -> bool {
+    CHAPTERS.iter().any(|(chapter, _)| *chapter == stem)
+}
+
+/// Whether a file's stem is that of a text of the course, numbered or not.
+pub fn is_lesson(stem: &str) -> bool {
+    is_numbered(stem) || is_chapter(stem)
 }
 
 /// The numbered files of one folder with one ending, by their stems, in order.
@@ -50,12 +66,17 @@ pub fn numbered(folder: &Path, ending: &str) -> Result<Vec<String>> {
     Ok(stems)
 }
 
-/// The names of all lessons, in order.
+/// The names of all lessons, in order, and of the chapters that come after them.
 pub fn names(repository: &Path) -> Result<Vec<String>> {
-    numbered(&repository.join("lessons"), ".md")
+    let folder = repository.join("lessons");
+    let mut names = numbered(&folder, ".md")?;
+    let chapters = CHAPTERS.iter().map(|(chapter, _)| (*chapter).to_owned());
+    names.extend(chapters.filter(|chapter| folder.join(format!("{chapter}.md")).exists()));
+    Ok(names)
 }
 
-/// The lesson that is meant by `6`, `06`, `06_simple_forward` or the path of one of its files.
+/// The lesson that is meant by `6`, `06`, `06_simple_forward` or the path of one of its files; the chapter that is
+/// meant by its name.
 pub fn find(names: &[String], word: &str) -> Result<String> {
     let base = Path::new(word).file_stem().and_then(|stem| stem.to_str()).unwrap_or(word);
     let number = base.parse::<u8>().ok().map(|number| format!("{number:02}_"));
@@ -82,6 +103,7 @@ pub fn read(repository: &Path, words: &[String]) -> Result<Vec<Lesson>> {
     if words.is_empty() {
         wanted = all;
     }
+    // The order of the course: a chapter's name comes after every number.
     wanted.sort();
     wanted.dedup();
     wanted.iter().map(|name| Lesson::read(repository, name)).collect()
@@ -92,7 +114,9 @@ mod tests {
     use super::*;
 
     fn shelf() -> Vec<String> {
-        ["05_background_services", "06_simple_forward", "36_basic_rate_limit"].map(str::to_owned).to_vec()
+        ["05_background_services", "06_simple_forward", "36_basic_rate_limit", "gateway"]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     #[test]
@@ -102,6 +126,18 @@ mod tests {
         {
             assert_eq!(find(&shelf(), word).unwrap(), "06_simple_forward", "{word}");
         }
+    }
+
+    #[test]
+    fn a_chapter_is_found_by_its_name_and_comes_last() {
+        assert_eq!(find(&shelf(), "gateway").unwrap(), "gateway");
+        assert_eq!(find(&shelf(), "lessons/gateway.md").unwrap(), "gateway");
+        let repository = tempfile::tempdir().unwrap();
+        fs::create_dir(repository.path().join("lessons")).unwrap();
+        for file in ["48_x.md", "gateway.md", "find.md"] {
+            fs::write(repository.path().join("lessons").join(file), "").unwrap();
+        }
+        assert_eq!(names(repository.path()).unwrap(), ["48_x", "gateway"]);
     }
 
     #[test]
@@ -117,6 +153,7 @@ mod tests {
         assert_eq!(module("05_background_services"), (1, "The server"));
         assert_eq!(module("06_simple_forward"), (2, "The proxy logic"));
         assert_eq!(module("48_observability"), (7, "Production"));
+        assert_eq!(module("gateway"), (8, "The gateway"));
     }
 
     #[test]

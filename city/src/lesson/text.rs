@@ -84,19 +84,9 @@ pub struct Piece {
 }
 
 impl Lesson {
-    /// The two digits it begins with.
-    pub fn number(&self) -> &str {
-        self.name.get(..2).unwrap_or(&self.name)
-    }
-
     /// The title without the number.
     pub fn title(&self) -> &str {
         self.heading.split_once('·').map_or(self.heading.as_str(), |(_, title)| title).trim()
-    }
-
-    /// The example's source, from the repository's root.
-    pub fn example(&self) -> String {
-        format!("examples/{}.rs", self.name)
     }
 
     /// Whether the last section that was read is this one.

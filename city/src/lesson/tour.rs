@@ -137,7 +137,7 @@ impl<'a> Tour<'a> {
 
     /// Waits for the lesson's ports, if that was its example; until it ends, if it does not stay.
     fn until_listening(&mut self, shown: &Shown) -> Result<bool> {
-        let example = shown.place == Place::Host("dev") && shown.command.contains(&self.lesson.name);
+        let example = shown.place == Place::Host("dev") && self.lesson.starts(&shown.command);
         let deadline = Instant::now() + PATIENCE;
         while example && Instant::now() < deadline && !interrupt::raised() {
             self.look()?;

@@ -36,6 +36,8 @@ pub struct Workshop {
 pub struct StandIn {
     /// The ports it opens: the lesson's.
     pub ports: Vec<u16>,
+    /// The words by which cargo is told to start what it stands in for.
+    pub command: String,
     /// `proxy` or `accept`: see the verb.
     pub mode: &'static str,
     /// Whether lines of the example's log count as seen.
@@ -81,7 +83,7 @@ impl Workshop {
         let what = || format!("cannot write the shims in {}", folder.display());
         fs::create_dir_all(&folder).or_trouble(what)?;
         for (name, script) in [
-            ("cargo", cargo_shim(&folder, &self.tool(), &self.built, lesson, stand_in)),
+            ("cargo", cargo_shim(&folder, &self.tool(), &self.built, stand_in)),
             ("city", city_shim(&self.tool(), stand_in)),
         ] {
             let path = folder.join(name);
@@ -155,18 +157,18 @@ fn logs_count(stand_in: Option<&StandIn>) -> &'static str {
 /// cargo's own check, which may have to wait for the locks of every other cargo on the machine. A source that has
 /// changed since is cargo's business.
 const START_WHAT_IS_BUILT: &str = r#"if [ "$1" = run ]; then
-    words=("$@") name= quiet=
+    words=("$@") program= source= quiet=
     shift
     while [ $# -gt 0 ]; do
         case $1 in
         -q | --quiet) quiet=yes; shift ;;
-        --example) name=${2:-}; shift 2 ;;
+        --example) program=${2:+$built/$2} source=examples/${2:-}.rs; shift 2 ;;
+        --bin) program=${2:+${built%/examples}/$2} source=src; shift 2 ;;
         --) shift; break ;;
-        *) name=; break ;;
+        *) program=; break ;;
         esac
     done
-    program=$built/$name
-    if [ -n "$name" ] && [ -x "$program" ] && ! [ "examples/$name.rs" -nt "$program" ]; then
+    if [ -n "$program" ] && [ -x "$program" ] && [ -z "$(find "$source" -newer "$program" 2>/dev/null)" ]; then
         [ -n "$quiet" ] || printf '     Running `%s`\n' "$program" >&2
         exec scripts/cargo-runner "$program" "$@"
     fi
@@ -174,15 +176,15 @@ const START_WHAT_IS_BUILT: &str = r#"if [ "$1" = run ]; then
 fi
 "#;
 
-fn cargo_shim(folder: &Path, tool: &Path, built: &Path, lesson: &str, stand_in: Option<&StandIn>) -> String {
+fn cargo_shim(folder: &Path, tool: &Path, built: &Path, stand_in: Option<&StandIn>) -> String {
     let built = quoted(built);
     let tool = quoted(tool);
     let folder = quoted(folder);
     let in_its_place = stand_in.map_or(String::new(), |stand_in| {
         let ports: Vec<_> = stand_in.ports.iter().map(u16::to_string).collect();
-        let (ports, mode) = (ports.join(","), stand_in.mode);
+        let (ports, mode, command) = (ports.join(","), stand_in.mode, &stand_in.command);
         format!(
-            "case \" $* \" in\n    ' run '*'--example {lesson} '*) exec {tool} stand-in --mode {mode} --ports '{ports}' ;;\nesac\n"
+            "case \" $* \" in\n    ' run '*'{command} '*) exec {tool} stand-in --mode {mode} --ports '{ports}' ;;\nesac\n"
         )
     });
     let logs_count = logs_count(stand_in);
@@ -247,10 +249,15 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         fs::create_dir_all(&shims).unwrap();
-        let stand_in = StandIn { ports: vec![6149, 6150], mode: "proxy", logs_count: true };
+        let stand_in = StandIn {
+            ports: vec![6149, 6150],
+            command: "--example 09_x".into(),
+            mode: "proxy",
+            logs_count: true,
+        };
         let shim = shims.join("cargo");
         let said = |stand_in: Option<&StandIn>, arguments: &str| {
-            fs::write(&shim, cargo_shim(&shims, &tool, &shims, "09_x", stand_in)).unwrap();
+            fs::write(&shim, cargo_shim(&shims, &tool, &shims, stand_in)).unwrap();
             fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
             let path = format!("{}:{}:/usr/bin:/bin", shims.display(), real.display());
             let output =
@@ -269,5 +276,12 @@ mod tests {
         );
         assert_eq!(said(Some(&stand_in), "run --example 09_xy"), "real run --example 09_xy\n");
         assert_eq!(said(Some(&stand_in), "build"), "real build\n");
+        let gateway = StandIn { command: "--bin gateway -- --config conf/gateway.yaml".into(), ..stand_in };
+        assert_eq!(
+            said(Some(&gateway), "run --bin gateway -- --config conf/gateway.yaml"),
+            "tool stand-in --mode proxy --ports 6149,6150\n"
+        );
+        let asks = "run -q --bin gateway -- -t --config conf/gateway.yaml";
+        assert_eq!(said(Some(&gateway), asks), format!("real {asks}\n"));
     }
 }

@@ -53,7 +53,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
     };
     println!("{}\n{}\nIts text: {}\n", lesson.heading, lesson.about, lesson.file);
-    if !target(&repository).join("debug/examples").join(&lesson.name).exists() {
+    let served = lesson.served();
+    let program = served.split(' ').next().unwrap_or(&served);
+    if !target(&repository).join(program).exists() {
         println!(
             "Building it first. That takes some minutes once, for Pingora and OpenSSL are built as well."
         );
@@ -90,7 +92,7 @@ fn refuse_taken_ports(city: &City, lesson: &Lesson) -> Result {
         Some(port) => {
             Err(Trouble::new(format!("something listens on port {port} of dev already")).remedy(format!(
                 "end it, perhaps with: cargo city exec dev pkill {}",
-                &lesson.name[..lesson.name.len().min(15)]
+                lesson.name.get(..15).unwrap_or(&lesson.name)
             )))
         }
     }

@@ -21,7 +21,7 @@ use crate::trouble::{Result, Trouble};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which lessons: 6, 06 or 06_simple_forward
+    /// Which lessons: 6, 06 or 06_simple_forward; or gateway, the chapter
     #[arg(value_name = "NN")]
     lessons: Vec<String>,
     /// All lessons
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     for name in &broken {
         tally.failed += 1;
         println!("{} {name:<28} {DOES_NOT_COMPILE}", style("FAIL").red().bold());
-        println!("       mend it, or put it back with: cargo city reset {}", &name[..2]);
+        println!("       mend it, or put it back with: cargo city reset {name}");
     }
     // Explicitly, for what follows may be the exit.
     drop(session);

@@ -25,6 +25,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[1-9][0-9]{0,8}(ms|s|m|h)$" })
+        schemars::json_schema!({ "type": "string", "pattern": "^[1-9][0-9]{0,8}(ms|s|m|h)$",
+                                "examples": ["500ms", "10s", "5m"] })
     }
 }

@@ -60,7 +60,7 @@ pub struct Retry {
     pub only_idempotent: Option<bool>,
     /// How many requests may be sent again, as a share of all requests of this route. Ten at once and one each
     /// second always may, and those do not count that followed a failed connection. `20%` unless set (lesson 16).
-    #[schemars(regex(pattern = r"^(100|[1-9]?[0-9])%$"))]
+    #[schemars(regex(pattern = r"^(100|[1-9]?[0-9])%$"), extend("examples" = ["20%"]))]
     pub budget: Option<String>,
 }
 

@@ -1,0 +1,228 @@
+//! What the schema objects to, in the words of people who write YAML: what is wrong, where, and what to do.
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde_json::{Map, Value};
+
+use super::diagnostic::{Diagnostic, instead};
+use super::document::Document;
+use super::pointer::escape;
+use super::schema::resolve;
+
+/// Collects them.
+pub struct Objections<'d> {
+    /// What was read.
+    pub document: &'d Document,
+    /// What it should be like.
+    pub schema: &'d Value,
+    /// All of them but unknown keys.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Unknown keys, by their pointers.
+    pub unknown: Vec<(String, Diagnostic)>,
+}
+
+impl Objections<'_> {
+    /// One more.
+    pub fn add(&mut self, error: &ValidationError<'_>) {
+        let before = self.diagnostics.len();
+        self.explain(error);
+        for diagnostic in &mut self.diagnostics[before..] {
+            let pointer = error.instance_path().as_str();
+            *diagnostic = self.document.conceal(pointer, diagnostic.clone());
+        }
+    }
+
+    fn explain(&mut self, error: &ValidationError<'_>) {
+        let Objections { document, schema, .. } = *self;
+        let pointer = error.instance_path().as_str();
+        // The schema whose keyword was not satisfied: the keyword is the last segment.
+        let keyword = error.schema_path().as_str();
+        let rule = keyword.rfind('/').and_then(|at| schema.pointer(&keyword[..at])).unwrap_or(&Value::Null);
+        let place = document.place_of(pointer);
+
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = rule["properties"].as_object();
+                for key in unexpected {
+                    let pointer = format!("{pointer}/{}", escape(key));
+                    let diagnostic = Diagnostic {
+                        place: document.place_of_key(&pointer),
+                        message: format!("unknown key `{key}`"),
+                        fix: instead(key, known.into_iter().flat_map(Map::keys).map(String::as_str)),
+                    };
+                    self.unknown.push((pointer, diagnostic));
+                }
+            }
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                self.diagnostics.push(Diagnostic {
+                    place: document.place_of_key(pointer),
+                    message: format!("the key `{key}` is missing"),
+                    fix: format!("add `{key}`: {}", meaning(schema, &rule["properties"][key])),
+                });
+            }
+            ValidationErrorKind::Type { kind } => {
+                let wanted = match kind {
+                    TypeKind::Single(kind) => kind.to_string(),
+                    TypeKind::Multiple(kinds) => {
+                        kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(" or ")
+                    }
+                };
+                let found = type_of(error.instance());
+                self.diagnostics.push(Diagnostic {
+                    place,
+                    message: format!("{} is wanted here, and {} was found", in_yaml(&wanted), in_yaml(found)),
+                    fix: like_this(rule) + &meaning(schema, rule),
+                });
+            }
+            ValidationErrorKind::Enum { options } => {
+                self.no_such_word(error, options.as_array().into_iter().flatten());
+            }
+            ValidationErrorKind::Constant { expected_value } => {
+                self.no_such_word(error, [&**expected_value]);
+            }
+            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+                self.closest(error, context);
+            }
+            ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
+                let known = rule["properties"].as_object();
+                let names: Vec<String> =
+                    known.into_iter().flat_map(Map::keys).map(|key| format!("`{key}`")).collect();
+                self.diagnostics.push(Diagnostic {
+                    place: document.place_of_key(pointer),
+                    message: "exactly one key must stand here".to_string(),
+                    fix: format!("choose one of {}", names.join(", ")),
+                });
+            }
+            ValidationErrorKind::Pattern { .. } => self.diagnostics.push(Diagnostic {
+                place,
+                message: "this is not written as it must be here".to_string(),
+                fix: like_this(rule) + &meaning(schema, rule),
+            }),
+            ValidationErrorKind::MinItems { limit: 1 } => self.diagnostics.push(Diagnostic {
+                place,
+                message: "this is empty".to_string(),
+                fix: format!("write at least one: {}", meaning(schema, rule)),
+            }),
+            ValidationErrorKind::MinLength { limit: 1 } => self.diagnostics.push(Diagnostic {
+                place,
+                message: "this is empty".to_string(),
+                fix: meaning(schema, rule),
+            }),
+            _ => self.diagnostics.push(Diagnostic {
+                place,
+                // Without the value, which may be a secret.
+                message: error.masked_with("this").to_string(),
+                fix: meaning(schema, rule),
+            }),
+        }
+    }
+
+    /// Something of a type that none of the alternatives has: often a word that YAML reads as a number.
+    fn foreign(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
+        let words = context.iter().flatten().filter_map(|error| match error.kind() {
+            ValidationErrorKind::Constant { expected_value } => expected_value.as_str(),
+            _ => None,
+        });
+        let words: Vec<&str> = words.collect();
+        let written = error.instance().to_string();
+        let fix = match &words[..] {
+            [] => "see the key's description in `gateway schema`".to_string(),
+            words if words.contains(&&*written) => format!("write it in quotes: `\"{written}\"`"),
+            words => instead(&written, words.iter().copied()),
+        };
+        self.diagnostics.push(Diagnostic {
+            place: self.document.place_of(error.instance_path().as_str()),
+            message: format!("{} cannot stand here", in_yaml(type_of(error.instance()))),
+            fix,
+        });
+    }
+
+    fn no_such_word<'w>(&mut self, error: &ValidationError<'_>, words: impl IntoIterator<Item = &'w Value>) {
+        let typed = error.instance().as_str().unwrap_or_default();
+        let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
+        self.diagnostics.push(Diagnostic {
+            place: self.document.place_of(error.instance_path().as_str()),
+            message: "this is none of the words that can stand here".to_string(),
+            fix: instead(typed, words),
+        });
+    }
+
+    /// Of several alternatives, speaks about the one that was meant: of the type that was written, and with the
+    /// fewest errors.
+    fn closest(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
+        // Words with a description each: schemars makes a branch of every one.
+        let words = context.iter().map(|errors| match &errors[..] {
+            [only] => match only.kind() {
+                ValidationErrorKind::Constant { expected_value } => Some(&**expected_value),
+                _ => None,
+            },
+            _ => None,
+        });
+        if let Some(words) = words.collect::<Option<Vec<&Value>>>() {
+            return self.no_such_word(error, words);
+        }
+        let at = error.instance_path();
+        let foreign = |errors: &[ValidationError<'_>]| {
+            errors
+                .iter()
+                .any(|e| matches!(e.kind(), ValidationErrorKind::Type { .. }) && e.instance_path() == at)
+        };
+        let branch = context.iter().min_by_key(|errors| (foreign(errors), errors.len()));
+        match branch {
+            Some(errors) if !foreign(errors) => {
+                for error in errors {
+                    self.add(error);
+                }
+            }
+            _ => self.foreign(error, context),
+        }
+    }
+}
+
+/// How a value is written of which the schema has examples, or a mapping that must have a key; or nothing.
+fn like_this(rule: &Value) -> String {
+    let examples = rule["examples"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let examples: Vec<String> =
+        examples.iter().filter_map(Value::as_str).map(|example| format!("`{example}`")).collect();
+    if !examples.is_empty() {
+        return format!("write it like {}: ", examples.join(", "));
+    }
+    match rule["required"][0].as_str() {
+        Some(key) => format!("write `{key}: …`, as a mapping: "),
+        None => String::new(),
+    }
+}
+
+/// What the doc comment of a key, or of its type, says in its first paragraph.
+fn meaning(schema: &Value, rule: &Value) -> String {
+    let target = resolve(schema, rule);
+    let text = rule["description"].as_str().or_else(|| target["description"].as_str());
+    let text = text.unwrap_or("see its description in `gateway schema`");
+    text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// JSON's words for types as people say them who write YAML.
+fn in_yaml(name: &str) -> &str {
+    match name {
+        "null" => "nothing",
+        "boolean" => "true or false",
+        "number" => "a number",
+        "integer" => "a whole number",
+        "string" => "text",
+        "array" => "a list",
+        "object" => "a mapping",
+        other => other,
+    }
+}
