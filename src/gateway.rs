@@ -16,9 +16,9 @@ use pingora::protocols::http::HttpTask;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
-use crate::config::Protocol;
+use crate::config::{Address, Protocol};
 use crate::context::Ctx;
-use crate::listen::Guarded;
+use crate::listen::{self, Guarded};
 use crate::middleware::Phases;
 use crate::observe::access::{AccessLog, Entry};
 use crate::rescue::{self, Refusal};
@@ -102,7 +102,8 @@ impl Gateway {
     }
 
     fn route(&self, session: &Session, ctx: &mut Ctx) -> Result<()> {
-        ctx.route = self.state.load().router.find(session.req_header()).cloned();
+        let came_in = |address: &Address| listen::came_in(session, address);
+        ctx.route = self.state.load().routers.find(session.req_header(), came_in).cloned();
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         ctx.tries.start(route.timeout);
         Ok(())

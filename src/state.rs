@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::{self, Config, Name};
 use crate::middleware::Chain;
-use crate::route::{Action, Route, Router};
+use crate::route::{Action, Route, Routers};
 use crate::upstream::{Retry, Upstream};
 
 /// Routes, and the upstreams behind them.
@@ -15,7 +15,7 @@ pub struct State {
     /// Whose word about clients is believed.
     pub trusted_proxies: Box<[IpNet]>,
     /// From requests to routes.
-    pub router: Router,
+    pub routers: Routers,
     /// All upstreams, also those to which no route leads.
     pub upstreams: BTreeMap<Name, Arc<Upstream>>,
 }
@@ -31,9 +31,9 @@ impl State {
         };
         let upstreams: BTreeMap<Name, Arc<Upstream>> =
             config.upstreams.iter().map(|(name, config)| (name.clone(), upstream(name, config))).collect();
-        let routes = config.routes.iter().map(|route| {
+        let compile = |route: &config::Route| {
             let policies = route.middlewares.iter().map(|name| config.middlewares[name].instance.clone());
-            let compiled = Route {
+            Arc::new(Route {
                 name: route.name.clone(),
                 path: route.matches.path.clone(),
                 action: match &route.action {
@@ -48,11 +48,11 @@ impl State {
                 timeout: route.timeout,
                 retry: Retry::new(route.retry.clone()),
                 chain: Chain::new(policies),
-            };
-            (&route.matches, Arc::new(compiled))
-        });
-        let router = Router::new(routes);
-        State { trusted_proxies: config.server.trusted_proxies.clone().into(), router, upstreams }
+            })
+        };
+        let routes: Vec<_> = config.routes.iter().map(|route| (&route.matches, compile(route))).collect();
+        let routers = Routers::new(&config.listeners, routes);
+        State { trusted_proxies: config.server.trusted_proxies.clone().into(), routers, upstreams }
     }
 }
 

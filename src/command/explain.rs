@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 use pingora::http::RequestHeader;
-use pingora_city::config::{Action, Config};
+use pingora_city::config::{Action, Address, Config, Listener};
 use pingora_city::route::explain::{Verdict, explain};
 use pingora_city::route::normalized_target;
 use pingora_city::wire::head;
@@ -17,7 +17,8 @@ use super::{File, routes};
 pub struct Explain {
     /// The request's method, such as `GET`.
     method: String,
-    /// Its URL, such as `http://api.example.com/users/7`, or only the path.
+    /// Its URL, such as `http://api.example.com/users/7`, or only the path. Where routes depend on the listener,
+    /// its port says which one the request came in at; the first one, without a port.
     url: String,
     /// A header, such as `X-Tenant: blue`. As many as there are.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
@@ -48,7 +49,11 @@ impl Explain {
             }
             Ok(None) => {}
         }
-        let verdicts = explain(&config.routes, &request);
+        let listener = self.listener(&config)?;
+        if config.routes.iter().any(|route| !route.matches.listeners.is_empty()) {
+            writeln!(out, "came in at   {}", listener.address)?;
+        }
+        let verdicts = explain(&config.listeners, &config.routes, listener, &request);
         let winner =
             config.routes.iter().zip(&verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Wins));
         match winner {
@@ -83,6 +88,17 @@ impl Explain {
             }
         }
         Ok(())
+    }
+
+    /// The listener with the URL's port, or else the first.
+    fn listener<'c>(&self, config: &'c Config) -> anyhow::Result<&'c Listener> {
+        let url: Uri = self.url.parse().context("this is not a URL")?;
+        let has_port = |listener: &&Listener| match &listener.address {
+            Address::Tcp(address) => url.port_u16() == Some(address.port()),
+            Address::Unix(_) => false,
+        };
+        let listener = config.listeners.iter().find(has_port).or(config.listeners.first());
+        listener.context("there is no listener")
     }
 
     fn request(&self) -> anyhow::Result<RequestHeader> {

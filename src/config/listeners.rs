@@ -38,6 +38,28 @@ pub struct Listener {
     pub allow: Vec<IpNet>,
     /// Whose are not.
     pub deny: Vec<IpNet>,
+    /// Whether it belongs to one of `services`, so that no route but that one's holds for it.
+    pub is_service: bool,
+}
+
+impl Listener {
+    /// With everything but its address as it is unless set.
+    pub(super) fn plain(address: Address, place: Place) -> Listener {
+        Listener {
+            address,
+            place,
+            tls: None,
+            h2c: false,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
+            max_header_bytes: 64 * 1024,
+            max_requests: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            is_service: false,
+        }
+    }
 }
 
 /// TLS for clients.
@@ -72,6 +94,16 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// From its text; `None` if it is no address.
+    pub(super) fn parse(written: &str) -> Option<Address> {
+        match written.strip_prefix("unix:") {
+            Some(path) => {
+                (path.starts_with('/') && path.len() < 108).then(|| Address::Unix(PathBuf::from(path)))
+            }
+            None => written.parse().ok().map(Address::Tcp),
+        }
+    }
+
     /// Whether both cannot be opened. On Linux, `[::]` listens for IPv4 too.
     fn overlaps(&self, other: &Address) -> bool {
         match (self, other) {
@@ -87,20 +119,24 @@ impl Address {
     }
 }
 
-pub(super) fn validate(raw: &[raw::Listener], at: &At<'_>) -> Option<Vec<Listener>> {
-    let mut seen: Vec<(usize, Address)> = Vec::new();
+/// Addresses that were seen, and what errors call who has them.
+pub(super) type Taken = Vec<(String, Address)>;
+
+/// Says so if somebody else listens there.
+pub(super) fn take(taken: &mut Taken, who: String, address: &Address, at: &At<'_>) {
+    if let Some((other, theirs)) = taken.iter().find(|(_, theirs)| theirs.overlaps(address)) {
+        let same = if theirs == address { "has this address already" } else { "listens there too" };
+        at.error(format!("{other} {same}"), "remove one of the two, or give it another port");
+    }
+    taken.push((who, address.clone()));
+}
+
+pub(super) fn validate(raw: &[raw::Listener], taken: &mut Taken, at: &At<'_>) -> Option<Vec<Listener>> {
     all(raw.iter().enumerate().map(|(index, raw)| {
         let here = at.index(index);
         let address = address(&raw.address, &here.key("address"));
         if let Some(address) = &address {
-            if let Some((first, other)) = seen.iter().find(|(_, other)| other.overlaps(address)) {
-                let same = if other == address { "has this address already" } else { "listens there too" };
-                here.key("address").error(
-                    format!("listener {} {same}", first + 1),
-                    "remove one of the two, or give it another port",
-                );
-            }
-            seen.push((index, address.clone()));
+            take(taken, format!("listener {}", index + 1), address, &here.key("address"));
         }
         let is_unix = matches!(address, Some(Address::Unix(_)));
         for (key, list) in [("allow", &raw.allow), ("deny", &raw.deny)] {
@@ -120,47 +156,40 @@ pub(super) fn validate(raw: &[raw::Listener], at: &At<'_>) -> Option<Vec<Listene
         let tls = raw.tls.as_ref().map(|raw| tls(raw, &here.key("tls")));
         let allow = networks::validate(&raw.allow, &here.key("allow"));
         let deny = networks::validate(&raw.deny, &here.key("deny"));
-        let time = |raw: Option<raw::Duration>, secs| raw.map_or(Duration::from_secs(secs), |raw| raw.0);
+        let plain = Listener::plain(address?, here.key("address").place());
+        let time = |raw: Option<raw::Duration>, unset| raw.map_or(unset, |raw| raw.0);
         Some(Listener {
-            place: here.key("address").place(),
-            address: address?,
             tls: match tls {
                 Some(tls) => Some(tls?),
                 None => None,
             },
             h2c: raw.h2c,
-            header_timeout: time(raw.header_timeout, 10),
-            idle_timeout: time(raw.idle_timeout, 60),
-            body_timeout: time(raw.body_timeout, 60),
-            max_header_bytes: raw.max_header_bytes.unwrap_or(64 * 1024),
+            header_timeout: time(raw.header_timeout, plain.header_timeout),
+            idle_timeout: time(raw.idle_timeout, plain.idle_timeout),
+            body_timeout: time(raw.body_timeout, plain.body_timeout),
+            max_header_bytes: raw.max_header_bytes.unwrap_or(plain.max_header_bytes),
             max_requests: raw.max_requests_per_connection,
             allow: allow?,
             deny: deny?,
+            ..plain
         })
     }))
 }
 
-fn address(written: &str, at: &At<'_>) -> Option<Address> {
-    if let Some(path) = written.strip_prefix("unix:") {
-        if path.starts_with('/') && path.len() < 108 {
-            return Some(Address::Unix(PathBuf::from(path)));
-        }
-        at.error(
+pub(super) fn address(written: &str, at: &At<'_>) -> Option<Address> {
+    let address = Address::parse(written);
+    match address {
+        Some(_) => {}
+        None if written.starts_with("unix:") => at.error(
             "a socket needs a whole path, of at most 107 bytes",
             "write it like `unix:/run/gateway.sock`",
-        );
-        return None;
+        ),
+        None => at.error(
+            "this is not an IP address with a port",
+            "write it like `0.0.0.0:8080` or `[::]:8080`, or `unix:/run/gateway.sock` for a Unix socket",
+        ),
     }
-    match written.parse() {
-        Ok(address) => Some(Address::Tcp(address)),
-        Err(_) => {
-            at.error(
-                "this is not an IP address with a port",
-                "write it like `0.0.0.0:8080` or `[::]:8080`, or `unix:/run/gateway.sock` for a Unix socket",
-            );
-            None
-        }
-    }
+    address
 }
 
 fn tls(raw: &raw::ListenerTls, at: &At<'_>) -> Option<ListenerTls> {

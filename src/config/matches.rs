@@ -9,6 +9,8 @@ use http::{HeaderName, Method};
 use regex::Regex;
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::diagnostic::instead;
+use super::listeners::Address;
 use super::{At, all, raw};
 use crate::route::path;
 
@@ -21,6 +23,8 @@ const PATTERN_SIZE: usize = 1 << 20;
 /// What a request must look like. All of it must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
+    /// It came in at one of these; at any of `listeners` if there are none.
+    pub listeners: Vec<Address>,
     /// Its host is one of these; any if there are none.
     pub hosts: Vec<HostRule>,
     /// Its path.
@@ -87,17 +91,34 @@ impl Hash for Pattern {
 
 impl Match {
     /// Of two routes for the same path: the one with the higher rank is asked first.
-    pub fn rank(&self) -> (bool, usize, usize) {
-        (!self.methods.is_empty(), self.headers.len(), self.query.len())
+    pub fn rank(&self) -> (bool, bool, usize, usize) {
+        (!self.listeners.is_empty(), !self.methods.is_empty(), self.headers.len(), self.query.len())
+    }
+
+    /// Every request.
+    pub fn all() -> Match {
+        Match {
+            listeners: Vec::new(),
+            hosts: Vec::new(),
+            path: PathRule::Prefix(String::new()),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+        }
     }
 
     /// Whether a request could match both, beside host and path.
     fn overlaps(&self, other: &Match) -> bool {
-        let methods = self.methods.is_empty()
-            || other.methods.is_empty()
-            || self.methods.iter().any(|method| other.methods.contains(method));
-        methods && !exclude(&self.headers, &other.headers) && !exclude(&self.query, &other.query)
+        common(&self.listeners, &other.listeners)
+            && common(&self.methods, &other.methods)
+            && !exclude(&self.headers, &other.headers)
+            && !exclude(&self.query, &other.query)
     }
+}
+
+/// Whether something is on both lists; an empty one has everything.
+fn common<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+    one.is_empty() || other.is_empty() || one.iter().any(|item| other.contains(item))
 }
 
 /// Whether two lists want different values of the same thing.
@@ -150,7 +171,7 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
                 let count = patterns.entry((&pattern.prefix, host)).or_default();
                 *count += 1;
                 if *count == MAX_PATTERNS + 1 {
-                    at.index(index).key("match").key("path_regex").error(
+                    at.index(index).key("match").error_at_key(
                         format!("more than {MAX_PATTERNS} expressions begin with the same path: each costs every request there"),
                         "let them begin with more literal segments, or use `path_prefix`",
                     );
@@ -160,7 +181,12 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
     }
 }
 
-pub(super) fn validate(raw: &raw::Match, at: &At<'_>) -> Option<Match> {
+/// `listeners` are all that the file has, as they are written there.
+pub(super) fn validate(raw: &raw::Match, listeners: &[&str], at: &At<'_>) -> Option<Match> {
+    let came_in = {
+        let at = at.key("listeners");
+        all(raw.listeners.iter().enumerate().map(|(index, name)| listener(name, listeners, &at.index(index))))
+    };
     let list = |items: &[String], key: &str, of: fn(&str, &At<'_>) -> Option<_>| {
         let at = at.key(key);
         all::<_, Vec<_>>(items.iter().enumerate().map(|(index, item)| of(item, &at.index(index))))
@@ -175,7 +201,23 @@ pub(super) fn validate(raw: &raw::Match, at: &At<'_>) -> Option<Match> {
         all(raw.headers.iter().map(|(name, value)| header(name, value, &at.key(name))))
     };
     let query = raw.query.iter().map(|(name, rule)| (name.clone(), value(rule))).collect();
-    Some(Match { path: path_rule(raw, at)?, hosts: hosts?, methods: methods?, headers: headers?, query })
+    Some(Match {
+        path: path_rule(raw, at)?,
+        listeners: came_in?,
+        hosts: hosts?,
+        methods: methods?,
+        headers: headers?,
+        query,
+    })
+}
+
+/// One of the addresses of `listeners`. What is wrong with it is said there, and not again.
+fn listener(written: &str, listeners: &[&str], at: &At<'_>) -> Option<Address> {
+    if !listeners.contains(&written) {
+        at.error("there is no listener with this address", instead(written, listeners.iter().copied()));
+        return None;
+    }
+    Address::parse(written)
 }
 
 fn value(written: &str) -> ValueRule {
@@ -232,7 +274,12 @@ fn header(name: &str, written: &str, at: &At<'_>) -> Option<(HeaderName, ValueRu
 }
 
 fn path_rule(raw: &raw::Match, at: &At<'_>) -> Option<PathRule> {
-    let keys = [("path", &raw.path), ("path_prefix", &raw.path_prefix), ("path_regex", &raw.path_regex)];
+    let keys = [
+        ("path", &raw.path),
+        ("path_prefix", &raw.path_prefix),
+        ("path_regex", &raw.path_regex),
+        ("path_pattern", &raw.path_pattern),
+    ];
     let mut set = keys.iter().filter_map(|(key, value)| value.as_deref().map(|value| (*key, value)));
     let Some((key, text)) = set.next() else { return Some(PathRule::Prefix(String::new())) };
     if let Some((other, _)) = set.next() {

@@ -41,6 +41,7 @@ mod routes;
 mod schema;
 mod secret;
 mod server;
+mod services;
 mod stand_in;
 mod upstream_tls;
 mod upstreams;
@@ -175,11 +176,13 @@ fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[S
     // All sections before any `?`: each reports for itself.
     let server = server::validate(&file.server, &at.key("server"));
     let log = log::validate(&file.log, &at.key("log"));
-    let listeners = listeners::validate(&file.listeners, &at.key("listeners"));
+    let mut taken = listeners::Taken::new();
+    let listeners = listeners::validate(&file.listeners, &mut taken, &at.key("listeners"));
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
+    let services = services::validate(file, &server, &mut taken, at);
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
     let routes = routes::validate(file, &server, &at.key("routes"));
-    Some(Config {
+    let mut config = Config {
         server,
         log: log?,
         listeners: listeners?,
@@ -187,7 +190,13 @@ fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[S
         routes: routes?,
         middlewares: middlewares?,
         sources: sources.clone(),
-    })
+    };
+    for service in services? {
+        config.listeners.push(service.listener);
+        config.upstreams.insert(service.name, service.upstream);
+        config.routes.push(service.route);
+    }
+    Some(config)
 }
 
 /// All items, or `None` if one is missing, after every one of them has been looked at.

@@ -63,6 +63,7 @@ impl Default for Retry {
 
 pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -> Option<Vec<Route>> {
     let mut names = HashMap::new();
+    let listeners: Vec<&str> = file.listeners.iter().map(|listener| &*listener.address).collect();
     let routes: Vec<Option<Route>> = file
         .routes
         .iter()
@@ -76,7 +77,7 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
                     "give each route a name of its own: logs and metrics tell them apart by it",
                 );
             }
-            let matched = matches::validate(&raw.matches, &at.key("match"));
+            let matched = matches::validate(&raw.matches, &listeners, &at.key("match"));
             let upstream = raw.upstream.as_ref();
             let upstream =
                 upstream.and_then(|name| known(name, &file.upstreams, "upstream", &at.key("upstream")));

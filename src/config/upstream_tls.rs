@@ -65,7 +65,7 @@ pub(super) fn tls(raw: &raw::UpstreamTls, at: &At<'_>) -> Option<PeerTls> {
 
 /// Only DNS names: an address is never sent as a name, and never compared with a certificate (RFC 6066
 /// section 3).
-fn name(sni: &str, at: &At<'_>) -> Option<String> {
+pub(super) fn name(sni: &str, at: &At<'_>) -> Option<String> {
     if let Ok(ServerName::DnsName(_)) = ServerName::try_from(sni) {
         return Some(sni.to_string());
     }

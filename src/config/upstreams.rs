@@ -200,6 +200,23 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+impl Upstream {
+    /// With everything but its servers as it is unless set.
+    pub(super) fn plain(servers: Vec<UpstreamServer>, server: &ServerSettings) -> Upstream {
+        Upstream {
+            servers,
+            discovery: None,
+            balance: Balance::RoundRobin,
+            health_check: None,
+            circuit_breaker: None,
+            tls: None,
+            via: None,
+            protocol: Protocol::H1,
+            timeouts: timeouts(&raw::Timeouts::default(), server),
+        }
+    }
+}
+
 pub(super) fn validate(
     raw: &BTreeMap<String, raw::Upstream>,
     server: &ServerSettings,
@@ -476,22 +493,32 @@ fn timeouts(raw: &raw::Timeouts, server: &ServerSettings) -> Timeouts {
 fn servers(raw: &[raw::UpstreamServer], at: &At<'_>) -> Option<Vec<UpstreamServer>> {
     let mut seen = HashMap::new();
     all(raw.iter().enumerate().map(|(index, server)| {
-        let at = at.index(index).key("address");
-        let Ok(address) = server.address.parse::<SocketAddr>() else {
-            at.error("this is not an IP address with a port", "write it like `172.28.0.20:8080`");
-            return None;
-        };
-        if address.port() == 0 {
-            at.error("no server listens on port 0", "write the port that it has");
-            return None;
-        }
-        if let Some(first) = seen.insert(address, index) {
-            at.error(
-                format!("server {} of this group has this address already", first + 1),
-                "remove one of the two",
-            );
-            return None;
-        }
+        let address = address(&server.address, index, &mut seen, &at.index(index).key("address"))?;
         Some(UpstreamServer { address, weight: server.weight.unwrap_or(1), backup: server.backup })
     }))
+}
+
+/// Where a server listens, if no other of its group does.
+pub(super) fn address(
+    written: &str,
+    index: usize,
+    seen: &mut HashMap<SocketAddr, usize>,
+    at: &At<'_>,
+) -> Option<SocketAddr> {
+    let Ok(address) = written.parse::<SocketAddr>() else {
+        at.error("this is not an IP address with a port", "write it like `172.28.0.20:8080`");
+        return None;
+    };
+    if address.port() == 0 {
+        at.error("no server listens on port 0", "write the port that it has");
+        return None;
+    }
+    if let Some(first) = seen.insert(address, index) {
+        at.error(
+            format!("server {} of this group has this address already", first + 1),
+            "remove one of the two",
+        );
+        return None;
+    }
+    Some(address)
 }

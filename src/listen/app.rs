@@ -14,6 +14,7 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
+use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
 
 use super::guard::{Guard, Guarded, Limits};
@@ -65,16 +66,26 @@ impl Endpoints {
     /// Where a connection came in.
     fn of(&self, digest: Option<&SocketDigest>) -> Option<&Arc<Endpoint>> {
         let local = digest?.local_addr()?;
-        let is = |endpoint: &&Arc<Endpoint>| match (&endpoint.listener.address, local) {
-            (Address::Tcp(own), SocketAddr::Inet(local)) => {
-                own.port() == local.port()
-                    && (own.ip().is_unspecified() || own.ip().to_canonical() == local.ip().to_canonical())
-            }
-            (Address::Unix(own), SocketAddr::Unix(local)) => local.as_pathname() == Some(own),
-            _ => false,
-        };
-        self.0.iter().find(is)
+        self.0.iter().find(|endpoint| leads_to(local, &endpoint.listener.address))
     }
+}
+
+/// Whether a connection to this address of the machine is one to this listener.
+fn leads_to(local: &SocketAddr, listener: &Address) -> bool {
+    match (listener, local) {
+        (Address::Tcp(own), SocketAddr::Inet(local)) => {
+            own.port() == local.port()
+                && (own.ip().is_unspecified() || own.ip().to_canonical() == local.ip().to_canonical())
+        }
+        (Address::Unix(own), SocketAddr::Unix(local)) => local.as_pathname() == Some(own),
+        _ => false,
+    }
+}
+
+/// Whether a request came in at this listener.
+pub fn came_in(session: &Session, listener: &Address) -> bool {
+    let digest = session.digest().and_then(|digest| digest.socket_digest.as_ref());
+    digest.and_then(|digest| digest.local_addr()).is_some_and(|local| leads_to(local, listener))
 }
 
 fn client(digest: &SocketDigest) -> Option<IpAddr> {

@@ -31,7 +31,7 @@ use pingora::tls::x509::store::X509StoreBuilder;
 use crate::config::{Address, Config, Diagnostic, ListenerTls, Report, TlsVersion};
 use crate::tls::certificate::{self, Certificate};
 use crate::upkeep::Busy;
-pub use app::App;
+pub use app::{App, came_in};
 use app::{Door, Endpoints};
 pub use guard::Guarded;
 

@@ -5,8 +5,8 @@
 
 use pingora::http::RequestHeader;
 
-use super::Router;
-use crate::config::{HostRule, Match, PathRule, Route, ValueRule};
+use super::{Router, Routers};
+use crate::config::{Address, HostRule, Listener, Match, PathRule, Route, ValueRule};
 
 /// What becomes of a route in the competition for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,19 +19,34 @@ pub enum Verdict {
     Fails(Vec<String>),
 }
 
-/// What becomes of each route, for a request whose path is normalized.
-pub fn explain(routes: &[Route], request: &RequestHeader) -> Vec<Verdict> {
-    let router = Router::new(routes.iter().enumerate().map(|(index, route)| (&route.matches, index)));
-    let winner = router.find(request).copied();
+/// What becomes of each route, for a request that came in here, and whose path is normalized.
+pub fn explain(
+    listeners: &[Listener],
+    routes: &[Route],
+    came_in: &Listener,
+    request: &RequestHeader,
+) -> Vec<Verdict> {
+    let numbers = routes.iter().enumerate().map(|(index, route)| (&route.matches, index));
+    let routers = Routers::new(listeners, numbers);
+    let winner = routers.find(request, |address| *address == came_in.address).copied();
+    let elsewhere = |matches: &Match| match &matches.listeners[..] {
+        [] => came_in.is_service,
+        named => !named.contains(&came_in.address),
+    };
     let verdict = |(index, route): (usize, &Route)| {
         if winner == Some(index) {
             return Verdict::Wins;
         }
-        if holds(&route.matches, request) {
+        let there = elsewhere(&route.matches);
+        if !there && holds(&route.matches, request) {
             return Verdict::LessSpecific;
         }
+        let place = there.then(|| match &route.matches.listeners[..] {
+            [] => "not at one of `listeners`".to_string(),
+            named => format!("not {}", at(named)),
+        });
         let failing = conditions(&route.matches).into_iter().filter(|(alone, _)| !holds(alone, request));
-        Verdict::Fails(failing.map(|(_, said)| format!("not {said}")).collect())
+        Verdict::Fails(place.into_iter().chain(failing.map(|(_, said)| format!("not {said}"))).collect())
     };
     routes.iter().enumerate().map(verdict).collect()
 }
@@ -40,15 +55,14 @@ fn holds(matches: &Match, request: &RequestHeader) -> bool {
     Router::new([(matches, ())]).find(request).is_some()
 }
 
-/// Each condition as a match of its own, and in words.
+/// Where a request must have come in, in words.
+fn at(listeners: &[Address]) -> String {
+    format!("at {}", or(listeners.iter().map(ToString::to_string)))
+}
+
+/// Each condition on the request itself as a match of its own, and in words.
 fn conditions(matches: &Match) -> Vec<(Match, String)> {
-    let any = || Match {
-        hosts: Vec::new(),
-        path: PathRule::Prefix(String::new()),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-    };
+    let any = Match::all;
     let mut found = Vec::new();
     if !matches.hosts.is_empty() {
         let hosts = matches.hosts.iter().map(|host| match host {
@@ -96,7 +110,9 @@ fn or(words: impl Iterator<Item = String>) -> String {
 /// In words: `host api.example.com, path /users or below it`.
 impl std::fmt::Display for Match {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let said: Vec<String> = conditions(self).into_iter().map(|(_, said)| said).collect();
+        let place = (!self.listeners.is_empty()).then(|| at(&self.listeners));
+        let said: Vec<String> =
+            place.into_iter().chain(conditions(self).into_iter().map(|(_, said)| said)).collect();
         f.write_str(if said.is_empty() { "every request" } else { "" })?;
         f.write_str(&said.join(", "))
     }

@@ -27,12 +27,50 @@ use std::time::Duration;
 use http::header;
 use pingora::http::RequestHeader;
 
-use crate::config::{HostRule, Match, Name, PathRule, Redirect, Respond, Rewrite};
+use crate::config::{Address, HostRule, Listener, Match, Name, PathRule, Redirect, Respond, Rewrite};
 use crate::middleware::Chain;
 use crate::upstream::{Retry, Upstream};
 use path::BadPath;
 use rule::Rule;
 use tree::Tree;
+
+/// The routes of each listener.
+pub enum Routers<R = Arc<Route>> {
+    /// All have the same.
+    Same(Router<R>),
+    /// Each has its own.
+    Own(Vec<(Address, Router<R>)>),
+}
+
+impl<R: Clone> Routers<R> {
+    /// Compiles routes, which are in the order of the file, for these listeners.
+    pub fn new<'m>(
+        listeners: &[Listener],
+        routes: impl IntoIterator<Item = (&'m Match, R)> + Clone,
+    ) -> Routers<R> {
+        let scoped = |(matches, _): (&Match, R)| !matches.listeners.is_empty();
+        if !routes.clone().into_iter().any(scoped) {
+            return Routers::Same(Router::new(routes));
+        }
+        let own = |listener: &Listener| {
+            let here = |(matches, _): &(&Match, R)| match &matches.listeners[..] {
+                [] => !listener.is_service,
+                named => named.contains(&listener.address),
+            };
+            (listener.address.clone(), Router::new(routes.clone().into_iter().filter(here)))
+        };
+        Routers::Own(listeners.iter().map(own).collect())
+    }
+
+    /// The route that gets this request, whose path is normalized. `came_in` says whether it came in at a listener;
+    /// asked only where that matters.
+    pub fn find(&self, request: &RequestHeader, came_in: impl Fn(&Address) -> bool) -> Option<&R> {
+        match self {
+            Routers::Same(router) => router.find(request),
+            Routers::Own(routers) => routers.iter().find(|(address, _)| came_in(address))?.1.find(request),
+        }
+    }
+}
 
 /// Which requests go where, ready to be asked.
 pub struct Router<R = Arc<Route>> {

@@ -111,7 +111,7 @@ const NAMED: &[(&str, &str)] = &[
     ("exact", "path: /users/me"),
     ("pattern", "path_regex: \"/users/[0-9]+\""),
     ("prefix", "path_prefix: /users"),
-    ("deep-pattern", "path_regex: \"/users/admin/.+\""),
+    ("deep-pattern", "path_pattern: \"/users/admin/.+\""),
     ("post", "path_prefix: /users, methods: [POST, PUT]"),
     ("version", "path_prefix: /users, headers: { X-Version: \"2\" }"),
     ("any-version", "path: /any, headers: { X-Version: \"*\" }"),

@@ -96,10 +96,15 @@ impl Gateway {
     }
 
     /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("there is a `kill`");
         assert!(sent.success());
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(mut self) -> ExitStatus {
         let mut ended = None;
         until("the gateway ends", || {
             ended = self.process.try_wait().expect("it is our child");

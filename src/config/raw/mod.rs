@@ -13,6 +13,7 @@ mod log;
 mod middlewares;
 mod routes;
 mod server;
+mod services;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use middlewares::Middleware;
 pub use routes::{Match, Redirect, Respond, Retry, RetryOn, Rewrite, RewriteQuery, Route, Scheme};
 pub use server::{ConnectionPool, Server};
+pub use services::{Service, ServiceCheck};
 pub use upstreams::{
     Balance, By, CircuitBreaker, Consistent, Discovery, DnsSource, FileSource, GrpcCheck, HealthCheck,
     HttpCheck, Protocol, SrvSource, Sticky, TcpCheck, Timeouts, Upstream, UpstreamServer, UpstreamTls, Via,
@@ -41,15 +43,19 @@ pub struct File {
     /// What operators read.
     #[serde(default)]
     pub log: Log,
-    /// Where clients connect. At least one.
-    #[schemars(length(min = 1))]
+    /// Where clients connect. At least one, unless there are `services`.
+    #[serde(default)]
     pub listeners: Vec<Listener>,
     /// Groups of servers that do the same work, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, Upstream>,
-    /// Which requests go where. The most specific route that matches gets the request (lesson 09).
-    #[schemars(length(min = 1))]
+    /// Which of the requests that come in at `listeners` go where. The most specific route that matches gets the
+    /// request (lesson 09). At least one, unless there are `services`.
+    #[serde(default)]
     pub routes: Vec<Route>,
+    /// The short form: one entry for each address, with the servers behind it (lesson 26).
+    #[serde(default)]
+    pub services: Vec<Service>,
     /// Policies by name, for the `middlewares` of routes.
     #[serde(default)]
     pub middlewares: BTreeMap<String, Middleware>,

@@ -97,12 +97,16 @@ impl JsonSchema for RetryOn {
 /// Of several routes that match, the most specific gets the request: by host first (a whole name, then the longest
 /// wildcard, then any), then by path (`path`, then the longest `path_prefix`; a `path_regex` counts as long as the
 /// literal segments with which it begins, and comes before a prefix of that length), then by conditions (with
-/// `methods` before without, more `headers` before fewer, more `query` before fewer). Expressions that are equal in
+/// `listeners` before without, with `methods` before without, more `headers` before fewer, more `query` before fewer). Expressions that are equal in
 /// all this are asked in the order of the file; other routes that are equal in all this and could match the same
 /// request are an error.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
+    /// Only what came in at one of these, written like the `address` of `listeners`: all that is plain is sent on
+    /// to TLS by a route for `0.0.0.0:80`, say. Any of `listeners` unless set.
+    #[serde(default)]
+    pub listeners: Vec<String>,
     /// One of these hosts, whatever the port: `api.example.com`, or `*.example.com` for all below it. Any unless set
     /// (lesson 20).
     #[serde(default)]
@@ -115,6 +119,8 @@ pub struct Match {
     /// A regular expression that the whole path matches, in linear time, such as `/users/[0-9]+`. Begins with a
     /// literal `/`; at most 64 may begin with the same literal segments (lesson 09).
     pub path_regex: Option<String>,
+    /// The same as `path_regex`, by another name (lesson 09).
+    pub path_pattern: Option<String>,
     /// One of these methods, such as `GET`. Any unless set (lesson 09).
     #[serde(default)]
     pub methods: Vec<String>,

@@ -1,0 +1,164 @@
+//! Settings of the process of which only the machine can tell whether they hold.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+
+use crate::support::{Gateway, Scripted, free_port, get, read_all, run_in, until};
+
+/// An origin that answers when it is told to, and never before.
+fn patient() -> (Scripted, Arc<AtomicBool>) {
+    let told = Arc::new(AtomicBool::new(false));
+    let so = told.clone();
+    let origin = Scripted::start(move |_| {
+        until("the origin may answer", || so.load(Ordering::Relaxed));
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    });
+    (origin, told)
+}
+
+fn before(origin: &Scripted, grace: u64) -> Gateway {
+    Gateway::start(&format!(
+        "
+server: {{ threads: 1, grace_period_seconds: {grace}, graceful_shutdown_timeout_seconds: 1 }}
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ origin: {{ servers: [{{ address: {} }}] }} }}
+routes: [{{ name: all, upstream: origin }}]
+",
+        origin.address()
+    ))
+}
+
+/// A request that is under way when the gateway is asked to end.
+fn under_way(origin: &Scripted, gateway: &Gateway) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").expect("the gateway reads");
+    until("the origin is asked", || !origin.seen().is_empty());
+    let sent = Command::new("kill").args(["-TERM", &gateway.pid().to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+    until("it accepts nobody any more", || TcpStream::connect(gateway.address()).is_err());
+    stream
+}
+
+#[test]
+fn requests_have_the_grace_period_and_no_more() {
+    let (origin, told) = patient();
+    let gateway = before(&origin, 60);
+    let mut stream = under_way(&origin, &gateway);
+    told.store(true, Ordering::Relaxed);
+    assert_eq!(read_all(&mut stream)[0].body, "ok", "it has been waited for");
+    assert!(gateway.wait().success());
+
+    let (origin, told) = patient();
+    let gateway = before(&origin, 1);
+    let mut stream = under_way(&origin, &gateway);
+    gateway.wait();
+    assert!(read_all(&mut stream).is_empty(), "nobody is left who could answer");
+    told.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn a_server_that_takes_no_more_of_a_request_is_left() {
+    // It accepts by its queue, and never reads.
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  deaf: {{ servers: [{{ address: {} }}], timeouts: {{ write: 200ms, read: 200ms }} }}
+routes: [{{ name: all, upstream: deaf, retry: {{ attempts: 1 }} }}]
+",
+        deaf.local_addr().expect("it is bound")
+    ));
+    let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    let mut writer = stream.try_clone().expect("a second handle");
+    let sender = std::thread::spawn(move || {
+        let length = 64 << 20; // more than the kernel's buffers hold
+        let head = format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
+        // The gateway need not read all of it.
+        let _ = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&vec![b'x'; length]));
+    });
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).expect("the gateway answers");
+    assert_eq!(&status, b"HTTP/1.1 504", "{}", gateway.log());
+    drop(gateway);
+    sender.join().expect("it ends with the connection");
+}
+
+#[test]
+fn connections_begin_at_the_addresses_that_they_are_bound_to() {
+    let Ok(origin) = TcpListener::bind("[::1]:0") else {
+        eprintln!("this machine has no IPv6: nothing to see");
+        return;
+    };
+    let address = origin.local_addr().expect("it is bound");
+    let status = |bound: &str| {
+        let gateway = Gateway::start(&format!(
+            "
+server: {{ client_bind_to_ipv6: [\"{bound}\"] }}
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ origin: {{ servers: [{{ address: \"{address}\" }}] }} }}
+routes: [{{ name: all, upstream: origin }}]
+"
+        ));
+        get(gateway.address(), "/").status
+    };
+    // No address of this machine, so nothing can begin there.
+    assert_eq!(status("2001:db8::7"), 502);
+    let peer = std::thread::spawn(move || {
+        let (mut stream, peer) = origin.accept().expect("the gateway connects");
+        let _ = stream.read(&mut [0; 4096]).expect("it asks");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("it listens");
+        peer.ip().to_string()
+    });
+    assert_eq!(status("::1"), 204);
+    assert_eq!(peer.join().expect("it has answered"), "::1");
+}
+
+fn id(option: &str) -> String {
+    let said = Command::new("id").arg(option).output().expect("there is an `id`").stdout;
+    String::from_utf8_lossy(&said).trim().to_string()
+}
+
+#[test]
+fn in_the_background_it_becomes_the_user_that_it_is_told() {
+    // Who is not root can only become himself.
+    let (user, group) =
+        if id("-u") == "0" { ("nobody".into(), "nogroup".into()) } else { (id("-un"), id("-gn")) };
+    let number = |option: &str, name: &str, file: &str| {
+        let entry = fs::read_to_string(file).expect("it can be read");
+        let line = entry.lines().find(|line| line.starts_with(&format!("{name}:"))).map(str::to_string);
+        line.and_then(|line| line.split(':').nth(2).map(str::to_string)).unwrap_or_else(|| id(option))
+    };
+    let folder = TempDir::new().expect("a folder");
+    let pid_file = folder.path().join("gateway.pid");
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let yaml = format!(
+        "
+server: {{ threads: 1, daemon: true, pid_file: {}, user: {user}, group: {group} }}
+listeners: [{{ address: {address} }}]
+routes: [{{ name: all, respond: {{ body: hi }} }}]
+",
+        pid_file.display()
+    );
+    fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
+    let outcome = run_in(folder.path(), &["-c", "gateway.yaml"], &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    until("the gateway in the background listens", || TcpStream::connect(address).is_ok());
+    let pid = fs::read_to_string(&pid_file).expect("it has written its number");
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("it runs");
+    let sent = Command::new("kill").args(["-TERM", pid.trim()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+    let has = |key: &str| {
+        let line = status.lines().find(|line| line.starts_with(key)).expect("the kernel says so");
+        line.split_whitespace().nth(1).expect("a number").to_string()
+    };
+    assert_eq!(has("Uid:"), number("-u", &user, "/etc/passwd"));
+    assert_eq!(has("Gid:"), number("-g", &group, "/etc/group"));
+    until("it ends", || TcpStream::connect(address).is_err());
+}
