@@ -114,7 +114,7 @@ impl Gateway {
 impl Gateway {
     /// The gateway's own answer, where the route has one.
     async fn answer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let Some(route) = ctx.route.clone() else { return Ok(false) };
+        let Some(route) = &ctx.route else { return Ok(false) };
         let (mut head, body) = match &route.action {
             Action::Proxy(..) => return Ok(false),
             Action::Respond(respond) => {

@@ -68,7 +68,11 @@ impl Guard {
     }
 
     fn enter(&self, phase: u8, limit: Duration) {
-        let deadline = self.born.elapsed() + limit;
+        self.enter_at(Instant::now(), phase, limit);
+    }
+
+    fn enter_at(&self, now: Instant, phase: u8, limit: Duration) {
+        let deadline = now.saturating_duration_since(self.born) + limit;
         self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
     }
@@ -99,9 +103,9 @@ impl Guard {
     }
 
     /// Bytes were read.
-    fn count(&self, bytes: usize) {
+    fn count(&self, bytes: usize, now: Instant) {
         if self.phase.load(Ordering::Relaxed) == WAITING {
-            self.enter(HEAD, self.limits.header);
+            self.enter_at(now, HEAD, self.limits.header);
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.read.store(self.read.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
@@ -144,10 +148,16 @@ impl Guarded {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.guard.deadline().into();
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
+        if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        timer.as_mut().poll(cx)
+        // To set it anew for each request costs more than a ring now and then that is too early.
+        loop {
+            match timer.as_mut().poll(cx) {
+                Poll::Ready(()) if timer.deadline() < deadline => timer.as_mut().reset(deadline),
+                poll => return poll,
+            }
+        }
     }
 }
 
@@ -180,12 +190,13 @@ impl AsyncRead for Guarded {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             },
             Poll::Ready(Ok(())) => {
+                let now = Instant::now();
                 let read = buf.filled().len() - before;
                 if read > 0 {
-                    this.guard.count(read);
+                    this.guard.count(read, now);
                 }
                 // A client that sends a byte now and then is never pending for long.
-                if Instant::now() > this.guard.deadline() {
+                if now > this.guard.deadline() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Ready(Ok(()))

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::apps::HttpServerApp;
 use pingora::listeners::tls::TlsSettings;
-use pingora::listeners::{Listeners, TlsAccept};
+use pingora::listeners::{ListenerConfig, Listeners, TlsAccept};
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::services::listening::Service;
 use pingora::tls::ext;
 use pingora::tls::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
@@ -34,6 +35,11 @@ use crate::upkeep::Busy;
 pub use app::{App, came_in};
 use app::{Door, Endpoints};
 pub use guard::Guarded;
+
+/// What is read at once of an encrypted connection: a record of TLS (RFC 8446, section 5.1), for which OpenSSL
+/// would ask twice. Whoever reads a plain one has a buffer of his own, and a second one for each connection, 64 KiB
+/// by default, is memory for nothing.
+const RECORD: usize = 16 * 1024 + 5;
 
 /// Opens every address and closes it again. Pingora would find out too late: it tries for half a minute, then
 /// the service panics, and the process lives on, deaf.
@@ -93,17 +99,14 @@ where
     let endpoints = Endpoints::new(&config.listeners);
     let mut listeners = Listeners::new();
     for listener in &config.listeners {
-        match (&listener.address, &listener.tls) {
-            (Address::Tcp(address), None) => listeners.add_tcp(&address.to_string()),
-            (Address::Tcp(address), Some(tls)) => {
-                listeners.add_tls_with_settings(&address.to_string(), None, settings(tls)?);
-            }
-            (Address::Unix(path), None) => listeners.add_uds(&path.display().to_string(), None),
-            (Address::Unix(path), Some(tls)) => {
-                let address = pingora::listeners::ServerAddress::Uds(path.display().to_string(), None);
-                listeners.add_endpoint(address, Some(settings(tls)?));
-            }
-        }
+        let endpoint = match &listener.address {
+            Address::Tcp(address) => ListenerConfig::tcp(address.to_string()),
+            Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
+        };
+        listeners.add_listener(match &listener.tls {
+            None => endpoint.l4_buffer(L4BufferSettings::default().read(0)),
+            Some(tls) => endpoint.l4_buffer(L4BufferSettings::default().read(RECORD)).tls(settings(tls)?),
+        });
     }
     listeners.set_pre_tls_callback(Arc::new(Door(endpoints.clone())));
     Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, connections)))
