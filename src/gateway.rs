@@ -346,7 +346,7 @@ impl ProxyHttp for Gateway {
         ask_for_body(session, request, ctx).await?;
         // A client's `Connection` may have named it.
         if let Some(id) = &ctx.id
-            && !request.headers.contains_key(wire::request_id::NAME)
+            && !request.headers.contains_key(&wire::request_id::KEY)
         {
             request.insert_header(wire::request_id::NAME, id.clone())?;
         }
@@ -442,9 +442,9 @@ impl ProxyHttp for Gateway {
         rescue::answer(session, error, ctx).await
     }
 
-    /// What a client did wrong is an answer, not an incident.
+    /// What a client did wrong is an answer, not an incident. That it left is neither.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, error: &Error) -> bool {
-        matches!(error.etype(), HTTPStatus(400..=499))
+        matches!(error.etype(), HTTPStatus(400..=499)) || *error.esource() == ErrorSource::Downstream
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {

@@ -4,10 +4,9 @@
 //! Anybody can send these headers. They are believed from a proxy of ours, and from nobody else: what others sent
 //! is replaced.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header;
+use http::{HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
@@ -84,39 +83,35 @@ fn address(entry: &str) -> Option<IpAddr> {
 /// # Errors
 /// Never for what clients can send: hosts and addresses fit into headers.
 pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
-    for name in OTHERS {
-        if !hop.trusted {
-            request.remove_header(name);
-        }
+    let told = request.headers.keys().any(tells);
+    if told {
+        forget(request, hop);
     }
-    request.remove_header(HTTPOXY);
-    remove_disguised(request);
-    let peer = hop.peer.map(|peer| peer.to_canonical());
-    let proto = if hop.tls { "https" } else { "http" };
+    // What is there now was said by a proxy that is believed.
+    let told = told && hop.trusted;
     let host = request.headers.get(header::HOST).cloned();
+    let peer = hop.peer.map(|peer| peer.to_canonical());
+    let address = peer.map(|peer| peer.to_string());
 
-    let mut addresses = kept(request, FOR, hop);
-    if let Some(peer) = peer {
-        item(&mut addresses, format_args!("{peer}"));
+    let mut addresses = if told { list(request, FOR) } else { String::new() };
+    if let Some(address) = &address {
+        append(&mut addresses, &[address]);
     }
     put(request, FOR, addresses)?;
 
-    let mut forwarded = kept(request, FORWARDED, hop);
+    let mut forwarded = if told { list(request, FORWARDED) } else { String::new() };
+    let address = address.as_deref().unwrap_or("unknown");
+    // RFC 7239, section 6: a colon needs quotes.
+    let (open, close) = if matches!(peer, Some(IpAddr::V6(_))) { ("\"[", "]\"") } else { ("", "") };
     let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match peer {
-        // RFC 7239, section 6: a colon needs quotes.
-        Some(IpAddr::V6(peer)) => {
-            item(&mut forwarded, format_args!("for=\"[{peer}]\";host=\"{host_text}\";proto={proto}"));
-        }
-        Some(peer) => item(&mut forwarded, format_args!("for={peer};host=\"{host_text}\";proto={proto}")),
-        None => item(&mut forwarded, format_args!("for=unknown;host=\"{host_text}\";proto={proto}")),
-    }
+    let proto = if hop.tls { "https" } else { "http" };
+    append(&mut forwarded, &["for=", open, address, close, ";host=\"", host_text, "\";proto=", proto]);
     put(request, FORWARDED, forwarded)?;
 
-    if !hop.trusted || !request.headers.contains_key(PROTO) {
-        request.insert_header(PROTO, proto)?;
+    if !told || !request.headers.contains_key(PROTO) {
+        request.insert_header(PROTO, HeaderValue::from_static(proto))?;
     }
-    if !hop.trusted || !request.headers.contains_key(HOST) {
+    if !told || !request.headers.contains_key(HOST) {
         match host {
             Some(host) => request.insert_header(HOST, host)?,
             None => _ = request.remove_header(HOST),
@@ -125,36 +120,57 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
     Ok(())
 }
 
+/// Whether a header says what is told here, by its own name or by another spelling. Of most requests, none does, and
+/// there is nothing to look for.
+fn tells(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-")
+        || matches!(name, "forwarded" | "x-real-ip" | "proxy")
+        || name.contains('_')
+}
+
+/// Removes what nobody says to an upstream, and what a stranger says of himself.
+fn forget(request: &mut RequestHeader, hop: Hop) {
+    if !hop.trusted {
+        for name in [FOR, PROTO, HOST, FORWARDED].into_iter().chain(OTHERS) {
+            request.remove_header(name);
+        }
+    }
+    request.remove_header(HTTPOXY);
+    remove_disguised(request);
+}
+
 /// CGI and what came after it read `X_Forwarded_For` as `X-Forwarded-For`: a name with an underscore is a second way
 /// to write one with a hyphen. Those that are not ours to say remain.
 fn remove_disguised(request: &mut RequestHeader) {
-    let ours = |name: &http::HeaderName| {
+    let ours = |name: &HeaderName| {
         let name = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
         OURS.iter().any(|own| own.bytes().eq(name.clone()))
     };
-    let disguised = |name: &&http::HeaderName| name.as_str().contains('_') && ours(name);
+    let disguised = |name: &&HeaderName| name.as_str().contains('_') && ours(name);
     while let Some(name) = request.headers.keys().find(disguised).cloned() {
         request.remove_header(&name);
     }
 }
 
-/// What stays of a list, in one line.
-fn kept(request: &RequestHeader, name: &str, hop: Hop) -> String {
-    let mut list = String::with_capacity(64);
-    if hop.trusted {
-        for value in request.headers.get_all(name) {
-            if let Ok(value) = value.to_str() {
-                item(&mut list, format_args!("{value}"));
-            }
+/// All lines of a list in one.
+fn list(request: &RequestHeader, name: &str) -> String {
+    let mut list = String::new();
+    for value in request.headers.get_all(name) {
+        if let Ok(value) = value.to_str() {
+            append(&mut list, &[value]);
         }
     }
     list
 }
 
-fn item(list: &mut String, item: std::fmt::Arguments<'_>) {
-    let comma = if list.is_empty() { "" } else { ", " };
-    // Writing to a string does not fail.
-    let _ = write!(list, "{comma}{item}");
+/// One more item, which is written in these parts.
+fn append(list: &mut String, parts: &[&str]) {
+    list.reserve(2 + parts.iter().map(|part| part.len()).sum::<usize>());
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.extend(parts.iter().copied());
 }
 
 fn put(request: &mut RequestHeader, name: &'static str, value: String) -> Result<()> {

@@ -4,9 +4,6 @@
 use http::{HeaderName, StatusCode, header};
 use pingora::http::ResponseHeader;
 
-const KEEP_ALIVE: &str = "keep-alive";
-const PROXY_CONNECTION: &str = "proxy-connection";
-
 /// Takes them from an answer, with those that its `Connection` names. `trailers`: whether the client could get
 /// trailers that are announced.
 ///
@@ -16,28 +13,31 @@ pub fn remove_from_response(response: &mut ResponseHeader, trailers: bool) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    if response.headers.contains_key(header::CONNECTION) {
-        for name in nominated(response) {
-            response.remove_header(&name);
+    // One look at each name, instead of one for each that it could be.
+    let ends = |name: &&HeaderName| ends_here(name) || (!trailers && **name == header::TRAILER);
+    while let Some(name) = response.headers.keys().find(ends).cloned() {
+        if name == header::CONNECTION {
+            for name in nominated(response) {
+                response.remove_header(&name);
+            }
         }
-        response.remove_header(&header::CONNECTION);
+        response.remove_header(&name);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION] {
-        response.remove_header(name);
-    }
-    response.remove_header(&header::UPGRADE);
-    response.remove_header(&header::TE);
-    response.remove_header(&header::PROXY_AUTHENTICATE);
-    if !trailers {
-        response.remove_header(&header::TRAILER);
-    }
+}
+
+fn ends_here(name: &HeaderName) -> bool {
+    matches!(*name, header::CONNECTION | header::UPGRADE | header::TE | header::PROXY_AUTHENTICATE)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
     let values = response.headers.get_all(header::CONNECTION).iter();
     values
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // These are no names, and the most frequent of all.
+        .filter(|token| ![&b"close"[..], b"keep-alive"].iter().any(|word| token.eq_ignore_ascii_case(word)))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
         // What frames the body is never up to whoever sends it.
         .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))
         .collect()

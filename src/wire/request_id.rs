@@ -1,6 +1,6 @@
 //! One name for a request, on both sides of the gateway: `X-Request-Id`.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use uuid::timestamp::context::NoContext;
 use uuid::{Timestamp, Uuid};
@@ -10,13 +10,16 @@ pub const NAME: &str = "X-Request-Id";
 /// The same as it is compared.
 pub(super) const LOWER: &str = "x-request-id";
 
+/// The same, to look it up by.
+pub static KEY: HeaderName = HeaderName::from_static(LOWER);
+
 /// Longer ones are not ids.
 const MAX: usize = 128;
 
 /// The id that the request came with, or else a new one: a UUID of version 7 (RFC 9562, section 5.7), so that ids
 /// sort by time. Kept is what a log line can hold without quotes.
 pub fn of(request: &RequestHeader) -> HeaderValue {
-    let mut ids = request.headers.get_all(NAME).iter();
+    let mut ids = request.headers.get_all(&KEY).iter();
     match (ids.next(), ids.next()) {
         (Some(id), None) if is_id(id.as_bytes()) => id.clone(),
         _ => new(),

@@ -39,7 +39,8 @@ impl Keeper {
             // Journal, pid and temporary files go to the host's own folder.
             vec![nginx()?, "-e".into(), "stderr".into(), "-p".into(), folder.into(), "-c".into(), conf.into()]
         } else {
-            let tool = std::env::current_exe().or_trouble(|| "cannot find this tool".into())?;
+            // Not this process's own file, which is gone once the tool has been built anew: this leads to its successor.
+            let tool = self.folder.join("bin/city");
             vec![tool.into(), "service".into(), live.host.name.into()]
         };
         let variables = environment::on_host(&self.folder, live.host.name);
