@@ -20,9 +20,7 @@ fn routes(count: usize, hosts: bool) -> Vec<Match> {
                 Vec::new()
             },
             path: if n.is_multiple_of(2) { PathRule::Exact(path) } else { PathRule::Prefix(path) },
-            methods: Vec::new(),
-            headers: Vec::new(),
-            query: Vec::new(),
+            ..Match::all()
         }
     };
     (0..count).map(one).collect()

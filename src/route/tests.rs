@@ -49,6 +49,7 @@ fn matches() -> impl Strategy<Value = Match> {
     let query = prop::collection::vec((select(&["q", "r"][..]), value_rule()), 0..2);
     (prop::collection::vec(host_rule(), 0..3), path_rule(), methods, headers, query).prop_map(
         |(hosts, path, methods, headers, query)| Match {
+            listeners: Vec::new(),
             hosts,
             path,
             methods,

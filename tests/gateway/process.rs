@@ -140,11 +140,12 @@ fn in_the_background_it_becomes_the_user_that_it_is_told() {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let yaml = format!(
         "
-server: {{ threads: 1, daemon: true, pid_file: {}, user: {user}, group: {group} }}
+server: {{ threads: 1, daemon: true, pid_file: {}, error_log: {}, user: {user}, group: {group} }}
 listeners: [{{ address: {address} }}]
 routes: [{{ name: all, respond: {{ body: hi }} }}]
 ",
-        pid_file.display()
+        pid_file.display(),
+        folder.path().join("error.log").display(),
     );
     fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
     let outcome = run_in(folder.path(), &["-c", "gateway.yaml"], &[]);

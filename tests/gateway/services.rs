@@ -1,8 +1,10 @@
 //! The short form, and routes that depend on where a request came in.
 
-use crate::support::{Gateway, Origin, TlsOrigin, UpstreamAuthority as Authority, get, run, until, validate};
+use crate::support::{
+    Answer, Gateway, Origin, TlsOrigin, UpstreamAuthority as Authority, get, run, until, validate,
+};
 
-fn name(answer: &crate::support::Answer) -> Option<&str> {
+fn name(answer: &Answer) -> Option<&str> {
     answer.header("X-Origin")
 }
 
@@ -19,12 +21,12 @@ services:
         green.address(),
         red.address()
     ));
-    let at = |address, target| name(&get(address, target)).map(str::to_string);
-    let mut users: Vec<_> = (0..4).map(|n| at(gateway.address(), &format!("/{n}"))).collect();
+    let at = |address| name(&get(address, "/")).map(str::to_string);
+    let mut users: Vec<_> = (0..4).map(|_| at(gateway.address())).collect();
     users.sort();
     assert_eq!(users, ["blue", "blue", "green", "green"].map(|name| Some(name.to_string())));
     until("the second service listens", || std::net::TcpStream::connect(gateway.other()).is_ok());
-    assert_eq!(at(gateway.other(), "/"), Some("red".to_string()));
+    assert_eq!(at(gateway.other()), Some("red".to_string()));
 }
 
 #[test]
@@ -162,18 +164,18 @@ services:
     let outcome = validate(wrong);
     assert_eq!(outcome.code, Some(1));
     for (place, message, fix) in [
-        ("3:40", "there is no listener with this address", "there is only `0.0.0.0:3`"),
-        ("3:64", "there is no upstream `users`", "there is none"),
+        ("3:41", "there is no listener with this address", "there is only `0.0.0.0:3`"),
+        ("3:65", "there is no upstream `users`", "there is none"),
         ("5:34", "listener 1 listens there too", "another port"),
         ("5:75", "server 1 of this group has this address already", "remove one"),
         ("6:13", "service 1 has this name already", "choose another"),
         ("6:34", "not an IP address with a port", "0.0.0.0:8080"),
-        ("6:58", "not an IP address with a port", "172.28.0.20:8080"),
+        ("6:57", "not an IP address with a port", "172.28.0.20:8080"),
         ("7:13", "route 1 has this name already", "choose another"),
-        ("7:58", "", "IP addresses and ports"),
+        ("7:47", "this is empty", "IP addresses and ports"),
         ("7:62", "nothing of the servers' certificate would be verified", "sni: users.internal"),
         ("8:73", "a name is asked for in TLS", "tls: true"),
-        ("8:94", "unknown key `tsl`", "did you mean `tls`?"),
+        ("8:94", "unknown key `tsl`", "`bind_address`"),
     ] {
         let at = format!("gateway.yaml:{place}");
         assert!(

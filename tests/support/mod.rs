@@ -19,7 +19,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub use certificates::{Authority, Files};
-pub use client::{exchange, get, get_with, post, read_all, send};
+pub use client::{Answer, exchange, get, get_with, post, read_all, send};
 pub use dns::NameServer;
 pub use forward::ForwardProxy;
 pub use gateway::{Gateway, Outcome, run, run_in, run_with, validate};
