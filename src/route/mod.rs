@@ -35,6 +35,7 @@ use rule::Rule;
 use tree::Tree;
 
 /// The routes of each listener.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Routers<R = Arc<Route>> {
     /// All have the same.
     Same(Router<R>),
