@@ -129,10 +129,10 @@ fn tells(name: &HeaderName) -> bool {
         || name.contains('_')
 }
 
-/// Removes what nobody says to an upstream, and what a stranger says of himself.
+/// Removes what nobody says to an upstream, and what a stranger says of himself in headers that are not replaced.
 fn forget(request: &mut RequestHeader, hop: Hop) {
     if !hop.trusted {
-        for name in [FOR, PROTO, HOST, FORWARDED].into_iter().chain(OTHERS) {
+        for name in OTHERS {
             request.remove_header(name);
         }
     }
