@@ -82,8 +82,12 @@ fn verdict(error: &Error) -> Option<(u16, &'static str)> {
 fn sentence(status: u16) -> &'static str {
     match status {
         400 => "the request could not be understood",
+        401 => "credentials are needed",
+        403 => "this is not permitted",
         404 => "there is nothing at this address",
         408 => "the request took too long to arrive",
+        413 => "the request's body is too large",
+        429 => "there were too many requests",
         431 => "the request's head is too large",
         502 => "the upstream did not answer properly",
         503 => "no server can take the request now",

@@ -23,11 +23,12 @@ pub fn run(_args: Args) -> Result<ExitCode> {
     for lesson in &lessons {
         let (number, title) = shelf::module(&lesson.name);
         if number != module {
-            println!(
-                "{}{}",
-                if module == 0 { "" } else { "\n" },
-                style(format!("Module {number}: {title}")).bold()
-            );
+            let gap = if module == 0 { "" } else { "\n" };
+            let heading = match lesson.is_chapter() {
+                true => title.to_owned(),
+                false => format!("Module {number}: {title}"),
+            };
+            println!("{gap}{}", style(heading).bold());
             module = number;
         }
         let state = match progress.get(&lesson.name) {
@@ -37,7 +38,9 @@ pub fn run(_args: Args) -> Result<ExitCode> {
         println!("  {}  {:<32} {state}", lesson.number(), lesson.title());
     }
     let passed = lessons.iter().filter(|lesson| progress.get(&lesson.name).is_some_and(|entry| entry.passed));
-    println!("\n{} lessons, {} verified", lessons.len(), passed.count());
+    let chapters = lessons.iter().filter(|lesson| lesson.is_chapter()).count();
+    let chapter = if chapters == 1 { "a chapter".to_owned() } else { format!("{chapters} chapters") };
+    println!("\n{} lessons and {chapter}, {} verified", lessons.len() - chapters, passed.count());
     let last = lessons.iter().filter_map(|lesson| Some((lesson, progress.get(&lesson.name)?)));
     if let Some((lesson, entry)) = last.max_by_key(|(_, entry)| entry.nth) {
         println!("The last was {}: {}", lesson.heading, state(&repository, lesson, entry, SystemTime::now()));

@@ -23,7 +23,8 @@ const USER_AGENT: &str = concat!("gateway-health-check/", env!("CARGO_PKG_VERSIO
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// It could not be asked, or did not answer properly.
-    #[error("{0}")]
+    // Pingora's own text begins with where an error came from, also where that is nothing.
+    #[error("{}", .0.to_string().trim_start())]
     Exchange(#[from] Box<pingora::Error>),
     /// It took too long.
     #[error("no answer within {0:?}")]
