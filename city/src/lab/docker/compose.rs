@@ -158,9 +158,14 @@ fn taken_containers(repository: &Path) -> Result {
     for (name, about) in &about {
         match about["Config"]["Labels"][LABEL].as_str() {
             Some(folder) if fs::canonicalize(folder).is_ok_and(|folder| folder == ours) => {}
-            Some(folder) => {
+            Some(folder) if Path::new(folder).is_dir() => {
                 return Err(Trouble::new(format!("the container {name} belongs to the City of {folder}"))
                     .remedy(format!("take that one down: (cd {folder} && cargo city down --docker)")));
+            }
+            Some(folder) => {
+                let theirs = format!("docker ps --all --quiet --filter label={LABEL}={folder}");
+                return Err(Trouble::new(format!("the container {name} is left of {folder}, which is gone"))
+                    .remedy(format!("docker rm --force $({theirs}) && docker network rm {NETWORK}")));
             }
             None => {
                 return Err(Trouble::new(format!("there is a container {name} that is not the City's"))
