@@ -96,7 +96,8 @@ fn open_one(host: &str, conf: &Path) -> Result {
     let about =
         about.get(host.container).ok_or_else(|| Trouble::new(format!("there is no {}", host.container)))?;
     let mut command = Command::new("docker");
-    command.args(["run", "--detach", "--init", "--cap-drop", "ALL", "--tmpfs", "/tmp:mode=1777,exec"]);
+    command.args(["run", "--detach", "--init", "--tmpfs", "/tmp:mode=1777,exec"]);
+    command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"]);
     command.args(["--name", &name(host), "--label", LABEL]);
     command.args(["--network", &format!("container:{}", host.container), "--volumes-from", host.container]);
     command.args(["--user", about["Config"]["User"].as_str().unwrap_or_default()]);
