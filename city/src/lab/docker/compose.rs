@@ -163,9 +163,8 @@ fn taken_containers(repository: &Path) -> Result {
                     .remedy(format!("take that one down: (cd {folder} && cargo city down --docker)")));
             }
             Some(folder) => {
-                let theirs = format!("docker ps --all --quiet --filter label={LABEL}={folder}");
                 return Err(Trouble::new(format!("the container {name} is left of {folder}, which is gone"))
-                    .remedy(format!("docker rm --force $({theirs}) && docker network rm {NETWORK}")));
+                    .remedy("clear what is left: cargo city down --docker"));
             }
             None => {
                 return Err(Trouble::new(format!("there is a container {name} that is not the City's"))
@@ -244,6 +243,9 @@ fn until_healthy() -> Result {
 pub fn down(folder: &Path) -> Result {
     rooms::close();
     let repository = folder.ancestors().nth(2).unwrap_or(folder);
+    if !repository.is_dir() {
+        return clear(repository);
+    }
     let mut command = compose()?;
     command.args(["down", "--remove-orphans", "--timeout", "5"]).current_dir(repository);
     let output = engine::output(&mut command)?;
@@ -255,6 +257,20 @@ pub fn down(folder: &Path) -> Result {
             let path = entry.path();
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
+    }
+    Ok(())
+}
+
+/// Takes down the City of a clone that is gone, and with it the file that Compose would read.
+fn clear(repository: &Path) -> Result {
+    let filter = format!("label={LABEL}={}", repository.display());
+    let left = engine::said(["ps", "--all", "--quiet", "--filter", &filter])?;
+    if !left.is_empty() {
+        engine::said(["rm", "--force", "--volumes"].into_iter().chain(left.lines()))?;
+    }
+    let network = format!("name=^{NETWORK}$");
+    if !engine::said(["network", "ls", "--quiet", "--filter", &network])?.is_empty() {
+        engine::said(["network", "rm", NETWORK])?;
     }
     Ok(())
 }
