@@ -104,6 +104,8 @@ fn build(repository: &Path) -> Result {
 
 fn build_failed(repository: &Path, log: &str) -> Trouble {
     let path = repository.join("target/docker-build.log");
+    // The builder paints what goes wrong red.
+    let log = &*console::strip_ansi_codes(log);
     let _ = fs::write(&path, log);
     let unreachable =
         ["Could not resolve", "Temporary failure resolving", "Failed to fetch", "failed to download"];
@@ -292,8 +294,8 @@ mod tests {
     #[test]
     fn a_build_without_a_network_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let log = "Step 2\nE: Failed to fetch http://deb.debian.org/x  Temporary failure resolving\n";
-        assert!(build_failed(folder.path(), log).to_string().contains("without a network"));
+        let log = "Step 2\n\x1b[91mE: Failed to fetch http://deb.debian.org/x  Temporary failure resolving\n";
+        assert!(build_failed(folder.path(), log).to_string().contains("without a network: E: Failed"));
         assert!(build_failed(folder.path(), "error[E0425]").to_string().contains("docker-build.log"));
     }
 }
