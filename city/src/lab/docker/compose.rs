@@ -94,7 +94,8 @@ fn build(repository: &Path) -> Result {
         }
     }
     let mut command = compose()?;
-    let output = engine::output(command.arg("build").current_dir(repository))?;
+    // The classic builder keeps the container of a step that failed; BuildKit has none, and takes the flag.
+    let output = engine::output(command.args(["build", "--force-rm"]).current_dir(repository))?;
     if output.status.success() {
         return fs::write(stamp(repository), "").or_trouble(|| "cannot note that images were built".into());
     }
