@@ -90,7 +90,8 @@ COPY toolchain /usr/local/rust
 ENV PATH=/usr/local/cargo/bin:/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
     CARGO_HOME=/usr/local/cargo
 END
-    docker build --quiet --tag "$rust" "$work/rust" >/dev/null
+    docker build --tag "$rust" "$work/rust" >"$work/log" 2>&1 ||
+        { tail -n 5 "$work/log" >&2; give_up "$rust does not build"; }
 fi
 for image in "${missing[@]}"; do
     echo "$image: $(docker image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1000000}')"

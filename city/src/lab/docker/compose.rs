@@ -94,7 +94,8 @@ fn build(repository: &Path) -> Result {
         }
     }
     let mut command = compose()?;
-    let output = engine::output(command.arg("build").current_dir(repository))?;
+    // The classic builder keeps the container of a step that failed; BuildKit has none, and takes the flag.
+    let output = engine::output(command.args(["build", "--force-rm"]).current_dir(repository))?;
     if output.status.success() {
         return fs::write(stamp(repository), "").or_trouble(|| "cannot note that images were built".into());
     }
@@ -104,6 +105,8 @@ fn build(repository: &Path) -> Result {
 
 fn build_failed(repository: &Path, log: &str) -> Trouble {
     let path = repository.join("target/docker-build.log");
+    // The builder paints what goes wrong red.
+    let log = &*console::strip_ansi_codes(log);
     let _ = fs::write(&path, log);
     let unreachable =
         ["Could not resolve", "Temporary failure resolving", "Failed to fetch", "failed to download"];
@@ -158,9 +161,13 @@ fn taken_containers(repository: &Path) -> Result {
     for (name, about) in &about {
         match about["Config"]["Labels"][LABEL].as_str() {
             Some(folder) if fs::canonicalize(folder).is_ok_and(|folder| folder == ours) => {}
-            Some(folder) => {
+            Some(folder) if Path::new(folder).is_dir() => {
                 return Err(Trouble::new(format!("the container {name} belongs to the City of {folder}"))
                     .remedy(format!("take that one down: (cd {folder} && cargo city down --docker)")));
+            }
+            Some(folder) => {
+                return Err(Trouble::new(format!("the container {name} is left of {folder}, which is gone"))
+                    .remedy("clear what is left: cargo city down --docker"));
             }
             None => {
                 return Err(Trouble::new(format!("there is a container {name} that is not the City's"))
@@ -239,6 +246,9 @@ fn until_healthy() -> Result {
 pub fn down(folder: &Path) -> Result {
     rooms::close();
     let repository = folder.ancestors().nth(2).unwrap_or(folder);
+    if !repository.is_dir() {
+        return clear(repository);
+    }
     let mut command = compose()?;
     command.args(["down", "--remove-orphans", "--timeout", "5"]).current_dir(repository);
     let output = engine::output(&mut command)?;
@@ -250,6 +260,20 @@ pub fn down(folder: &Path) -> Result {
             let path = entry.path();
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
+    }
+    Ok(())
+}
+
+/// Takes down the City of a clone that is gone, and with it the file that Compose would read.
+fn clear(repository: &Path) -> Result {
+    let filter = format!("label={LABEL}={}", repository.display());
+    let left = engine::said(["ps", "--all", "--quiet", "--filter", &filter])?;
+    if !left.is_empty() {
+        engine::said(["rm", "--force", "--volumes"].into_iter().chain(left.lines()))?;
+    }
+    let network = format!("name=^{NETWORK}$");
+    if !engine::said(["network", "ls", "--quiet", "--filter", &network])?.is_empty() {
+        engine::said(["network", "rm", NETWORK])?;
     }
     Ok(())
 }
@@ -271,8 +295,8 @@ mod tests {
     #[test]
     fn a_build_without_a_network_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let log = "Step 2\nE: Failed to fetch http://deb.debian.org/x  Temporary failure resolving\n";
-        assert!(build_failed(folder.path(), log).to_string().contains("without a network"));
+        let log = "Step 2\n\x1b[91mE: Failed to fetch http://deb.debian.org/x  Temporary failure resolving\n";
+        assert!(build_failed(folder.path(), log).to_string().contains("without a network: E: Failed"));
         assert!(build_failed(folder.path(), "error[E0425]").to_string().contains("docker-build.log"));
     }
 }

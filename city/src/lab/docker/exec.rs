@@ -35,12 +35,11 @@ pub fn run(city: &City, docker: &Docker, host: &str, argv: &[OsString]) -> Resul
     let status = runtime.block_on(wait(command(&container, &note, argv), &container, &place));
     let _ = fs::remove_file(&place);
     let status = status?;
-    // The engine's own words for it were printed already.
+    // The engine has had its say; what helps is ours to say.
     if status == 1
-        && let Ok(about) = hosts::inspect([container.as_str()])
-        && about.get(&container).is_none_or(|about| about["State"]["Status"] != "running")
+        && let Some(trouble) = hosts::not_up(crate::map::host(host)?)
     {
-        eprintln!("city: {host} is not running; see: cargo city status --docker");
+        eprintln!("city: {trouble}");
     }
     Ok(status)
 }

@@ -81,15 +81,18 @@ fn processes(host: &Host) -> usize {
 
 /// The TCP ports on which something listens in a container.
 pub fn listening(host: &Host) -> Result<Vec<u16>> {
-    let said = engine::said(["exec", host.container, "city", "listening"]).map_err(|trouble| {
-        let state = inspect([host.container]).ok().map(|about| state(about.get(host.container)));
-        match state {
-            Some(State::Paused) => first(host, "paused", "unpause"),
-            Some(State::Stopped) => first(host, "stopped", "start"),
-            _ => trouble,
-        }
-    })?;
+    let said = engine::said(["exec", host.container, "city", "listening"])
+        .map_err(|trouble| not_up(host).unwrap_or(trouble))?;
     said.lines().map(|line| line.parse().or_trouble(|| format!("'{line}' is no port"))).collect()
+}
+
+/// Why no command can run on a host, if that is so.
+pub fn not_up(host: &Host) -> Option<Trouble> {
+    match state(inspect([host.container]).ok()?.get(host.container)) {
+        State::Paused => Some(first(host, "paused", "unpause")),
+        State::Stopped => Some(first(host, "stopped", "start")),
+        State::Up | State::Unplugged => None,
+    }
 }
 
 /// Does something to a host; says so if there was nothing to be done.

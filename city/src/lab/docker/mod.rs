@@ -72,11 +72,13 @@ pub fn is_there() -> bool {
         && whose().is_ok_and(|folder| folder.is_some())
 }
 
-/// The clone that the containers belong to, if there are any.
+/// The clone that the containers belong to, if there are any: one that came up only in part is one, too.
 fn whose() -> Result<Option<String>> {
     let format = format!("{{{{.Label \"{}\"}}}}", compose::LABEL);
-    let dev = engine::said(["ps", "--all", "--filter", "name=^/?pingora_dev$", "--format", &format])?;
-    Ok(dev.lines().next().map(str::to_owned))
+    let names = crate::map::HOSTS.iter().map(|host| format!("name=^/?{}$", host.container));
+    let filters = names.flat_map(|name| ["--filter".to_owned(), name]);
+    let ours = ["ps", "--all", "--format", &format].map(str::to_owned).into_iter().chain(filters);
+    Ok(engine::said(ours)?.lines().find(|folder| !folder.is_empty()).map(str::to_owned))
 }
 
 /// The container that is a host of this City.

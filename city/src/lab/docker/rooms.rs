@@ -5,12 +5,18 @@
 //! own processes, their own `/tmp` and a private copy of `conf/`. When the lesson is over they go, and with
 //! them whatever it left running: ending a `docker exec` does not end its command.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use super::{engine, hosts, settings};
 use crate::lab::City;
+use crate::lesson::interrupt;
 use crate::map::{self, Host};
 use crate::services::fault::Fault;
 use crate::services::journal;
@@ -29,15 +35,17 @@ pub fn name(host: &Host) -> String {
 
 /// The containers of one lesson; they go when this is dropped.
 #[derive(Debug)]
-pub struct Rooms(());
+pub struct Rooms {
+    _turn: Flock<File>,
+}
 
 impl Rooms {
     /// Resets the City, and opens rooms in which `conf` stands in the place of the repository's `conf/`.
     pub fn open(city: &City, conf: &Path) -> Result<Rooms> {
+        let rooms = Rooms { _turn: turn(city)? };
         close();
         reset(city)?;
         give_all(conf, settings::owner())?;
-        let rooms = Rooms(());
         thread::scope(|scope| {
             let opened = HOSTS.map(|host| scope.spawn(move || open_one(host, conf)));
             opened
@@ -51,6 +59,24 @@ impl Rooms {
 impl Drop for Rooms {
     fn drop(&mut self) {
         close();
+    }
+}
+
+/// Waits for the end of the lesson that another verification plays: there is one Docker City, and each would end
+/// what the other has started.
+fn turn(city: &City) -> Result<Flock<File>> {
+    let path = city.folder.join("turn");
+    let mut file = File::create(&path).or_trouble(|| format!("cannot write {}", path.display()))?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err(_) if interrupt::raised() => return Err(interrupt::trouble()),
+            Err((same, Errno::EWOULDBLOCK)) => file = same,
+            Err((_, error)) => {
+                return Err(Trouble::new(format!("cannot lock {}", path.display())).cause(error));
+            }
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -70,7 +96,8 @@ fn open_one(host: &str, conf: &Path) -> Result {
     let about =
         about.get(host.container).ok_or_else(|| Trouble::new(format!("there is no {}", host.container)))?;
     let mut command = Command::new("docker");
-    command.args(["run", "--detach", "--init", "--cap-drop", "ALL", "--tmpfs", "/tmp:mode=1777,exec"]);
+    command.args(["run", "--detach", "--init", "--tmpfs", "/tmp:mode=1777,exec"]);
+    command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"]);
     command.args(["--name", &name(host), "--label", LABEL]);
     command.args(["--network", &format!("container:{}", host.container), "--volumes-from", host.container]);
     command.args(["--user", about["Config"]["User"].as_str().unwrap_or_default()]);
