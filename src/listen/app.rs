@@ -2,6 +2,7 @@
 //! them a connection came in.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,25 +152,28 @@ struct Connection<P> {
 
 #[async_trait]
 impl<P: HttpServerApp + Send + Sync + 'static> HttpServerApp for Connection<P> {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    /// What `async fn` would be, without a future of its own: one around the proxy's would be made, moved and polled
+    /// for every request.
+    fn process_new_http<'a, 's, 'f>(
+        self: &'a Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'s ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'f>>
+    where
+        'a: 'f,
+        's: 'f,
+        Self: 'f,
+    {
         if session.is_http2() {
             // The connection has proved that it works; from here on, `h2_idle_timeout` watches.
             self.guard.free();
         } else {
             self.guard.wait();
-            // Who has said everything may close that side and still listen (RFC 9112, section 9.6). Of several
-            // requests that were sent ahead, Pingora then answers the first. Who is gone altogether is noticed when
-            // an answer is written.
-            session.set_abort_on_close(false);
         }
         let limit: Duration = self.endpoint.listener.body_timeout;
         session.set_read_timeout(Some(limit));
         session.set_write_timeout(Some(limit));
-        self.proxy.process_new_http(session, shutdown).await
+        self.proxy.process_new_http(session, shutdown)
     }
 
     /// Pingora asks when a connection begins to speak HTTP/2.

@@ -93,11 +93,15 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
     let peer = hop.peer.map(|peer| peer.to_canonical());
     let address = peer.map(|peer| peer.to_string());
 
-    let mut addresses = if told { list(request, FOR) } else { String::new() };
-    if let Some(address) = &address {
-        append(&mut addresses, &[address]);
+    match (told.then(|| list(request, FOR)), &address) {
+        (Some(mut addresses), Some(address)) => {
+            append(&mut addresses, &[address]);
+            request.insert_header(FOR, addresses)?;
+        }
+        (None, Some(address)) => request.insert_header(FOR, &**address)?,
+        (Some(_), None) => {}
+        (None, None) => _ = request.remove_header(FOR),
     }
-    put(request, FOR, addresses)?;
 
     let mut forwarded = if told { list(request, FORWARDED) } else { String::new() };
     let address = address.as_deref().unwrap_or("unknown");
@@ -106,7 +110,7 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
     let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
     let proto = if hop.tls { "https" } else { "http" };
     append(&mut forwarded, &["for=", open, address, close, ";host=\"", host_text, "\";proto=", proto]);
-    put(request, FORWARDED, forwarded)?;
+    request.insert_header(FORWARDED, forwarded)?;
 
     if !told || !request.headers.contains_key(PROTO) {
         request.insert_header(PROTO, HeaderValue::from_static(proto))?;
@@ -171,14 +175,6 @@ fn append(list: &mut String, parts: &[&str]) {
         list.push_str(", ");
     }
     list.extend(parts.iter().copied());
-}
-
-fn put(request: &mut RequestHeader, name: &'static str, value: String) -> Result<()> {
-    if value.is_empty() {
-        request.remove_header(name);
-        return Ok(());
-    }
-    request.insert_header(name, value)
 }
 
 #[cfg(test)]

@@ -32,27 +32,43 @@ fn slow(delay: Duration) -> Scripted {
     })
 }
 
+/// Whether it only closes its side or leaves altogether, nobody can tell before an answer is written. Most that close
+/// have left, and the work that is done for them is let go.
 #[test]
-fn a_client_that_has_said_everything_may_close_its_side() {
-    let origin = slow(Duration::from_millis(200));
-    let gateway = before(origin.address());
-    for (request, whole) in [
-        ("GET / HTTP/1.1\r\nHost: t\r\n\r\n", true),
-        ("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc", true),
-        ("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", true),
-        ("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nabc", false),
-        ("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", false),
-        ("GET / HTTP/1.1\r\nHost: t\r\n", false),
+fn a_client_that_closes_its_side_counts_as_gone() {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: t\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ] {
-        let already = origin.seen().len();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let gateway = before(listener.local_addr().expect("it is bound"));
+        let mut stream = connect(&gateway);
+        stream.write_all(request.as_bytes()).expect("the gateway reads");
+        let (mut upstream, _) = listener.accept().expect("the gateway connects");
+        upstream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let _ = upstream.read(&mut [0; 1024]).expect("it asks");
+        stream.shutdown(Shutdown::Write).expect("one side closes");
+        // What is left of the request, and then the end.
+        let _ = upstream.read_to_end(&mut Vec::new()).expect("the upstream is let go");
+        assert!(read_all(&mut stream).is_empty(), "{request:?}: there is no answer");
+    }
+}
+
+#[test]
+fn half_a_request_is_none() {
+    let origin = slow(Duration::ZERO);
+    let gateway = before(origin.address());
+    for request in [
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "GET / HTTP/1.1\r\nHost: t\r\n",
+    ] {
         let mut stream = connect(&gateway);
         stream.write_all(request.as_bytes()).expect("the gateway reads");
         stream.shutdown(Shutdown::Write).expect("one side closes");
-        let answers = read_all(&mut stream);
-        assert_eq!(answers.len(), usize::from(whole), "{request:?}: {answers:?}");
-        assert!(answers.iter().all(|answer| (answer.status, &*answer.body) == (200, "ok")), "{request:?}");
-        // Half a request is none.
-        assert_eq!(origin.seen().len() - already, usize::from(whole), "{request:?}");
+        assert!(read_all(&mut stream).is_empty(), "{request:?}");
+        assert!(origin.seen().is_empty(), "{request:?}");
     }
 }
 

@@ -164,7 +164,7 @@ services:
     let outcome = validate(wrong);
     assert_eq!(outcome.code, Some(1));
     for (place, message, fix) in [
-        ("3:41", "there is no listener with this address", "there is only `0.0.0.0:3`"),
+        ("3:41", "there is no listener with this address", "did you mean `0.0.0.0:3`?"),
         ("3:65", "there is no upstream `users`", "there is none"),
         ("5:34", "listener 1 listens there too", "another port"),
         ("5:75", "server 1 of this group has this address already", "remove one"),
