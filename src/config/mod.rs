@@ -41,6 +41,7 @@ mod routes;
 mod schema;
 mod secret;
 mod server;
+mod servers;
 mod services;
 mod stand_in;
 mod upstream_tls;
@@ -67,11 +68,11 @@ pub use routes::{Retry, Route};
 pub use schema::{editor_schema, of_servers, schema};
 pub use secret::Secret;
 pub use server::{ConnectionPool, ServerSettings};
+pub use servers::{Discovery, ServerSource, UpstreamServer, read_servers};
 pub use upstream_tls::Protocol;
-pub use upstreams::read_servers;
 pub use upstreams::{
-    Balance, CheckKind, CircuitBreaker, Discovery, HashKey, HealthCheck, HttpCheck, ServerSource, Sticky,
-    Thresholds, Timeouts, Upstream, UpstreamServer,
+    Balance, CheckKind, CircuitBreaker, HashKey, HealthCheck, HttpCheck, Sticky, Thresholds, Timeouts,
+    Upstream,
 };
 
 /// A name that the configuration gives: of a route, an upstream, a middleware.

@@ -7,7 +7,8 @@ use super::actions::{Action, Proxy, Rewrite};
 use super::listeners::{self, Listener, Taken};
 use super::matches::Match;
 use super::routes::{Retry, Route};
-use super::upstreams::{self, CheckKind, HealthCheck, Thresholds, Upstream, UpstreamServer};
+use super::servers::{self, UpstreamServer};
+use super::upstreams::{CheckKind, HealthCheck, Thresholds, Upstream};
 use super::{At, Name, ServerSettings, all, raw, upstream_tls};
 use crate::tls::PeerTls;
 
@@ -34,7 +35,7 @@ pub(super) fn validate(
         if let Some(address) = &address {
             listeners::take(taken, format!("service {}", index + 1), address, &at.key("bind_address"));
         }
-        let servers = servers(&raw.upstreams, &at.key("upstreams"));
+        let servers = listed(&raw.upstreams, &at.key("upstreams"));
         let tls = tls(raw, &at);
         let (name, address) = (Name::from(&*raw.name), address?);
         let place = at.key("bind_address").place();
@@ -100,10 +101,10 @@ fn unique<'f>(
     }
 }
 
-fn servers(raw: &[String], at: &At<'_>) -> Option<Vec<UpstreamServer>> {
+fn listed(raw: &[String], at: &At<'_>) -> Option<Vec<UpstreamServer>> {
     let mut seen = HashMap::new();
     all(raw.iter().enumerate().map(|(index, written)| {
-        let address = upstreams::address(written, index, &mut seen, &at.index(index))?;
+        let address = servers::address(written, index, &mut seen, &at.index(index))?;
         Some(UpstreamServer { address, weight: 1, backup: false })
     }))
 }
