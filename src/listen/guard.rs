@@ -11,7 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -22,7 +22,6 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -125,8 +124,8 @@ impl Guard {
 pub struct Guarded {
     inner: Stream,
     guard: Arc<Guard>,
-    /// Made when somebody must be waited for, which most never are twice.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Made when somebody must be waited for.
+    timer: Option<Timer>,
 }
 
 impl Guarded {
@@ -146,18 +145,33 @@ impl Guarded {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.guard.deadline().into();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        // To set it anew for each request costs more than a ring now and then that is too early.
+        let deadline = self.guard.deadline();
         loop {
-            match timer.as_mut().poll(cx) {
-                Poll::Ready(()) if timer.deadline() < deadline => timer.as_mut().reset(deadline),
-                poll => return poll,
+            // To set it anew for each request costs more than a ring now and then that is too early.
+            let timer = match &mut self.timer {
+                Some(timer) if timer.at <= deadline => timer,
+                timer => timer.insert(Timer::new(deadline)),
+            };
+            ready!(timer.ring.as_mut().poll(cx));
+            let rang = timer.at;
+            self.timer = None;
+            if rang >= deadline {
+                return Poll::Ready(());
             }
         }
+    }
+}
+
+/// Pingora's clock rings, which is exact to ten milliseconds. Of tokio's, each wait of the thread for the network
+/// would have to ask the kernel to be woken.
+struct Timer {
+    at: Instant,
+    ring: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+}
+
+impl Timer {
+    fn new(at: Instant) -> Timer {
+        Timer { at, ring: Box::pin(pingora::prelude::sleep(at.saturating_duration_since(Instant::now()))) }
     }
 }
 
