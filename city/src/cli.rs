@@ -205,6 +205,7 @@ impl Verb {
                 | Verb::Load(_)
                 | Verb::Raw(_)
                 | Verb::Ws(_)
+                | Verb::DevCheck(_)
         )
     }
 }
