@@ -194,19 +194,19 @@ impl Cli {
 impl Verb {
     /// Whether a broken pipe may be a client's or an upstream's, which is no reason to end.
     fn writes_to_sockets(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Verb::Keeper(_)
-                | Verb::Service(_)
-                | Verb::StandIn(_)
-                | Verb::Forward(_)
-                | Verb::Book(_)
-                | Verb::Grpc(_)
-                | Verb::Load(_)
-                | Verb::Raw(_)
-                | Verb::Ws(_)
-                | Verb::DevCheck(_)
-        )
+            | Verb::Service(_)
+            | Verb::StandIn(_)
+            | Verb::Forward(_)
+            | Verb::Book(_)
+            | Verb::Grpc(_)
+            | Verb::Load(_)
+            | Verb::Raw(_)
+            | Verb::Ws(_) => true,
+            Verb::DevCheck(args) => args.makes_noise(),
+            _ => false,
+        }
     }
 }
 

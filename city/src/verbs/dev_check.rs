@@ -36,6 +36,13 @@ pub struct Args {
     counts: Option<PathBuf>,
 }
 
+impl Args {
+    /// Whether this is the process that makes noise, and not the one that reports.
+    pub fn makes_noise(&self) -> bool {
+        self.noise.is_some()
+    }
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(seed_of_this_moment);
     if let Some(address) = args.noise {
