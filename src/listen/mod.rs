@@ -13,7 +13,7 @@ mod app;
 mod guard;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,6 +28,7 @@ use pingora::services::listening::Service;
 use pingora::tls::ext;
 use pingora::tls::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
 use pingora::tls::x509::store::X509StoreBuilder;
+use tokio::net::TcpSocket;
 
 use crate::config::{Address, Config, Diagnostic, ListenerTls, Report, TlsVersion};
 use crate::tls::certificate::{self, Certificate};
@@ -41,8 +42,8 @@ pub use guard::Guarded;
 /// by default, is memory for nothing.
 const RECORD: usize = 16 * 1024 + 5;
 
-/// Opens every address and closes it again. Pingora would find out too late: it tries for half a minute, then
-/// the service panics, and the process lives on, deaf.
+/// Takes every address and gives it back. Pingora would find out too late: it tries for half a minute, then the
+/// service panics, and the process lives on, deaf.
 ///
 /// # Errors
 /// All addresses that cannot be opened, with their places in the configuration.
@@ -50,10 +51,9 @@ pub fn preflight(config: &Config) -> Result<(), Report> {
     let mut found = Vec::new();
     for listener in &config.listeners {
         let (opened, fix) = match &listener.address {
-            Address::Tcp(address) => (
-                TcpListener::bind(address).map(drop),
-                "end the program that has this address, or choose another address or port",
-            ),
+            Address::Tcp(address) => {
+                (take(*address), "end the program that has this address, or choose another address or port")
+            }
             Address::Unix(path) => (
                 free(path),
                 "end the program that listens there, or choose another path, in a folder that exists",
@@ -68,6 +68,15 @@ pub fn preflight(config: &Config) -> Result<(), Report> {
         }
     }
     if found.is_empty() { Ok(()) } else { Err(Report::new(config.sources.clone(), found)) }
+}
+
+/// Whether an address could be listened at. Nobody listens there meanwhile: a client who came at this moment would
+/// have connected to nothing.
+fn take(address: SocketAddr) -> io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As Pingora does: what is left of connections that have ended takes no address away.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)
 }
 
 /// Pingora removes whatever has the path of a socket: a file, or the socket of somebody who listens.
