@@ -92,6 +92,7 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
     let host = request.headers.get(header::HOST).cloned();
     let peer = hop.peer.map(|peer| peer.to_canonical());
     let address = peer.map(|peer| peer.to_string());
+    let mut forwarded = if told { told_so_far(request) } else { String::new() };
 
     match (told.then(|| list(request, FOR)), &address) {
         (Some(mut addresses), Some(address)) => {
@@ -103,10 +104,8 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
         (None, None) => _ = request.remove_header(FOR),
     }
 
-    let mut forwarded = if told { list(request, FORWARDED) } else { String::new() };
     let address = address.as_deref().unwrap_or("unknown");
-    // RFC 7239, section 6: a colon needs quotes.
-    let (open, close) = if matches!(peer, Some(IpAddr::V6(_))) { ("\"[", "]\"") } else { ("", "") };
+    let (open, close) = quotes(peer);
     let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
     let proto = if hop.tls { "https" } else { "http" };
     append(&mut forwarded, &["for=", open, address, close, ";host=\"", host_text, "\";proto=", proto]);
@@ -166,6 +165,26 @@ fn list(request: &RequestHeader, name: &str) -> String {
         }
     }
     list
+}
+
+/// `Forwarded` as proxies have left it. Of one that knows only the other header, its addresses, so that none gets
+/// lost (RFC 7239, section 7.4).
+fn told_so_far(request: &RequestHeader) -> String {
+    let mut told = list(request, FORWARDED);
+    if told.is_empty() {
+        for entry in list(request, FOR).split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let address = address(entry);
+            let (open, close) = quotes(address);
+            let text = address.map_or_else(|| "unknown".to_string(), |address| address.to_string());
+            append(&mut told, &["for=", open, &text, close]);
+        }
+    }
+    told
+}
+
+/// What an address is written between. RFC 7239, section 6: a colon needs quotes.
+fn quotes(address: Option<IpAddr>) -> (&'static str, &'static str) {
+    if matches!(address, Some(IpAddr::V6(_))) { ("\"[", "]\"") } else { ("", "") }
 }
 
 /// One more item, which is written in these parts.
@@ -260,6 +279,19 @@ mod tests {
                 Some("for=6.6.6.6, for=10.0.0.1;host=\"t\";proto=http"),
                 Some("6.6.6.6")
             ])
+        );
+    }
+
+    #[test]
+    fn who_is_named_in_one_header_is_not_lost_in_the_other() {
+        let mut request =
+            request(&[("Host", "t"), (FOR, "1.1.1.1, fd00::7"), (FOR, "10.0.0.2:80, nonsense")]);
+        tell(&mut request, hop("10.0.0.1", true)).expect("it fits");
+        assert_eq!(
+            request.headers.get(FORWARDED).and_then(|value| value.to_str().ok()),
+            Some(
+                "for=1.1.1.1, for=\"[fd00::7]\", for=10.0.0.2, for=unknown, for=10.0.0.1;host=\"t\";proto=http"
+            )
         );
     }
 }
