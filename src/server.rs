@@ -8,7 +8,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::background::background_service;
 
-use crate::config::{Config, Report};
+use crate::config::{Config, Listener, Report};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::observe;
@@ -55,10 +55,19 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
     watch.threads = Some(1);
     server.add_service(watch);
 
-    for listener in &config.listeners {
-        log::info!("listening on {}", listener.address);
-    }
+    config.listeners.iter().for_each(announce);
     server.run_forever()
+}
+
+/// Where requests are awaited, and what clients there will mind. It is no reason not to start: a machine that comes up
+/// again with one certificate too old still serves everybody else.
+fn announce(listener: &Listener) {
+    log::info!("listening on {}", listener.address);
+    for certificate in listener.tls.iter().flat_map(|tls| &*tls.certificates) {
+        if let Some(why) = certificate.untimely() {
+            log::warn!("{}: the certificate for {} {why}", listener.address, certificate.names.join(", "));
+        }
+    }
 }
 
 /// What Pingora is to know.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use openssl::asn1::Asn1Time;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -79,6 +80,17 @@ impl Certificate {
                 .extend(common.filter_map(|entry| Some(entry.data().to_string().ok()?.to_ascii_lowercase())));
         }
         Ok(Certificate { chain, key, names })
+    }
+
+    /// Why no client accepts it today, if that is so. Of those that lead to its authority, the same.
+    pub fn untimely(&self) -> Option<String> {
+        let now = Asn1Time::days_from_now(0).ok()?;
+        self.chain.iter().find_map(|one| {
+            if *one.not_after() < *now {
+                return Some(format!("has expired on {}", one.not_after()));
+            }
+            (*one.not_before() > *now).then(|| format!("is not valid before {}", one.not_before()))
+        })
     }
 
     /// How well it fits a name: not, by a wildcard (RFC 9525, section 6.3: for one label), or wholly.

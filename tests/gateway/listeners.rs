@@ -325,6 +325,23 @@ fn certificates(files: &[&Files]) -> String {
 }
 
 #[test]
+fn a_certificate_that_no_client_accepts_is_told_at_the_start_and_harms_no_other() {
+    let authority = Authority::new("authority");
+    let (old, good) = (authority.issue_expired("old.example"), authority.issue("good.example"));
+    let gateway = before(
+        &Scripted::plain(),
+        &format!("{{ address: $LISTEN, tls: {{ certificates: [{}] }} }}", certificates(&[&old, &good])),
+    );
+    for (name, is_accepted) in [("good.example", true), ("old.example", false)] {
+        let stream = tls(gateway.address(), &authority, name, &Client::default());
+        assert_eq!(stream.is_ok(), is_accepted, "{name}: {:?}", stream.err());
+    }
+    let told = "the certificate for old.example has expired on Jan  2 00:00:00 1970 GMT";
+    assert!(gateway.log().contains(told), "{}", gateway.log());
+    assert!(!gateway.log().contains("the certificate for good.example"), "{}", gateway.log());
+}
+
+#[test]
 fn a_client_gets_the_certificate_for_the_name_it_asks_for() {
     let authority = Authority::new("authority");
     let (a, b) = (authority.issue("a.example"), authority.issue("*.b.example"));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
@@ -28,7 +29,7 @@ pub struct Files {
 impl Authority {
     pub fn new(name: &str) -> Authority {
         let key = new_key();
-        let certificate = sign(name, &key, None);
+        let certificate = sign(name, &key, None, [Asn1Time::days_from_now(0), Asn1Time::days_from_now(2)]);
         let folder = TempDir::new().expect("a folder");
         let authority = Authority { folder, certificate, key };
         write(&authority.path(), &authority.certificate.to_pem().expect("it can be written"));
@@ -42,8 +43,17 @@ impl Authority {
 
     /// A certificate for a name.
     pub fn issue(&self, name: &str) -> Files {
+        self.issue_for(name, [Asn1Time::days_from_now(0), Asn1Time::days_from_now(2)])
+    }
+
+    /// A certificate for a name whose time was long ago.
+    pub fn issue_expired(&self, name: &str) -> Files {
+        self.issue_for(name, [Asn1Time::from_unix(0), Asn1Time::from_unix(86_400)])
+    }
+
+    fn issue_for(&self, name: &str, time: [Result<Asn1Time, ErrorStack>; 2]) -> Files {
         let key = new_key();
-        let certificate = sign(name, &key, Some(self));
+        let certificate = sign(name, &key, Some(self), time);
         let file = |end: &str| self.folder.path().join(format!("{}.{end}", name.replace('*', "any")));
         let files = Files { cert: file("crt"), key: file("key") };
         write(&files.cert, &certificate.to_pem().expect("it can be written"));
@@ -61,7 +71,12 @@ fn new_key() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
 }
 
-fn sign(name: &str, key: &PKey<Private>, by: Option<&Authority>) -> X509 {
+fn sign(
+    name: &str,
+    key: &PKey<Private>,
+    by: Option<&Authority>,
+    [from, until]: [Result<Asn1Time, ErrorStack>; 2],
+) -> X509 {
     let mut subject = X509NameBuilder::new().expect("a name");
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a name");
     let subject = subject.build();
@@ -74,8 +89,8 @@ fn sign(name: &str, key: &PKey<Private>, by: Option<&Authority>) -> X509 {
     builder.set_subject_name(&subject).expect("a subject");
     builder.set_issuer_name(by.map_or(&*subject, |by| by.certificate.subject_name())).expect("an issuer");
     builder.set_pubkey(key).expect("a key");
-    builder.set_not_before(&Asn1Time::days_from_now(0).expect("a time")).expect("a time");
-    builder.set_not_after(&Asn1Time::days_from_now(2).expect("a time")).expect("a time");
+    builder.set_not_before(&from.expect("a time")).expect("a time");
+    builder.set_not_after(&until.expect("a time")).expect("a time");
     match by {
         None => {
             let is_authority = BasicConstraints::new().critical().ca().build().expect("an extension");
