@@ -53,26 +53,50 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// The client: whoever connected or, behind proxies that are believed, the nearest whom none of them vouches for.
+///
+/// `Forwarded` counts where `X-Forwarded-For` is absent: a proxy that knows only the older one hands on what strangers
+/// say in the other.
 pub fn client(request: &RequestHeader, hop: Hop, trusted: &[IpNet]) -> Option<IpAddr> {
-    let mut client = hop.peer?.to_canonical();
+    let peer = hop.peer?.to_canonical();
     if !hop.trusted {
-        return Some(client);
+        return Some(peer);
     }
-    // From the nearest back to the client: who is trusted has written who came before.
-    for value in request.headers.get_all(FOR).iter().rev() {
-        for entry in value.to_str().ok()?.rsplit(',') {
-            let Some(before) = address(entry.trim()) else { return Some(client) };
-            client = before;
-            if !contains(trusted, client) {
-                return Some(client);
-            }
+    Some(match request.headers.contains_key(FOR) {
+        true => nearest_stranger(
+            peer,
+            trusted,
+            lines(request, FOR).flat_map(|line| line.rsplit(',').map(address)),
+        ),
+        false => nearest_stranger(peer, trusted, lines(request, FORWARDED).flat_map(nodes)),
+    })
+}
+
+/// From the nearest back to the client: who is trusted has written who came before. What is no address ends it.
+fn nearest_stranger(peer: IpAddr, trusted: &[IpNet], before: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+    let mut client = peer;
+    for address in before {
+        let Some(address) = address else { break };
+        client = address;
+        if !contains(trusted, client) {
+            break;
         }
     }
-    Some(client)
+    client
+}
+
+/// The lines of a header, the last first. One that is no text is a line that says nothing.
+fn lines<'r>(request: &'r RequestHeader, name: &str) -> impl Iterator<Item = &'r str> {
+    request.headers.get_all(name).iter().rev().map(|value| value.to_str().unwrap_or_default())
+}
+
+/// Whom a line of `Forwarded` names, the last first.
+fn nodes(line: &str) -> impl Iterator<Item = Option<IpAddr>> {
+    rfc7239::parse(line).rev().map(|node| Some(node.ok()?.forwarded_for?.ip()?.to_canonical()))
 }
 
 /// An address as proxies write it, some of them with a port.
 fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
     let bare = entry.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().or_else(|_| entry.parse().map(|address: std::net::SocketAddr| address.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())
@@ -224,6 +248,13 @@ mod tests {
             (&[(FOR, "1.1.1.1:80")], "10.0.0.1", "1.1.1.1"),
             (&[(FOR, "[fd00::1]")], "10.0.0.1", "fd00::1"),
             (&[(FOR, "nonsense")], "10.0.0.1", "10.0.0.1"),
+            (&[(FOR, "")], "10.0.0.1", "10.0.0.1"),
+            (&[(FORWARDED, "for=6.6.6.6, for=1.1.1.1;proto=https, for=10.0.0.2")], "10.0.0.1", "1.1.1.1"),
+            (&[(FORWARDED, "for=6.6.6.6"), (FORWARDED, "For=\"[fd00::1]:80\"")], "10.0.0.1", "fd00::1"),
+            (&[(FORWARDED, "for=1.1.1.1, for=unknown")], "10.0.0.1", "10.0.0.1"),
+            (&[(FORWARDED, "for=1.1.1.1, nonsense, for=10.0.0.2")], "10.0.0.1", "10.0.0.2"),
+            (&[(FORWARDED, "for=6.6.6.6"), (FOR, "1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FORWARDED, "for=6.6.6.6")], "2.2.2.2", "2.2.2.2"),
             (&[(FOR, "6.6.6.6")], "2.2.2.2", "2.2.2.2"),
             (&[(FOR, "1.1.1.1")], "::ffff:10.0.0.1", "1.1.1.1"),
         ] {
