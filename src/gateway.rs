@@ -75,10 +75,8 @@ impl Gateway {
     }
 
     /// Which request this is, and whose.
-    fn identify(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        let id = wire::request_id::of(session.req_header());
-        session.req_header_mut().insert_header(wire::request_id::NAME, id.clone())?;
-        ctx.id = Some(id);
+    fn identify(&self, session: &Session, ctx: &mut Ctx) {
+        ctx.id = Some(wire::request_id::of(session.req_header()));
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let state = self.state.load();
         let trusted = &state.trusted_proxies;
@@ -89,7 +87,6 @@ impl Gateway {
         };
         ctx.client = wire::forwarded::client(session.req_header(), hop, trusted);
         ctx.hop = Some(hop);
-        Ok(())
     }
 
     /// The path as everybody will see it from here on.
@@ -276,7 +273,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
         session.set_pipelining_enabled(true);
-        self.identify(session, ctx)?;
+        self.identify(session, ctx);
         self.check(session)?;
         self.name_host(session)?;
         self.normalize(session)?;
@@ -344,10 +341,7 @@ impl ProxyHttp for Gateway {
         }
         wire::cookies::join(request)?;
         ask_for_body(session, request, ctx).await?;
-        // A client's `Connection` may have named it.
-        if let Some(id) = &ctx.id
-            && !request.headers.contains_key(&wire::request_id::KEY)
-        {
+        if let Some(id) = &ctx.id {
             request.insert_header(wire::request_id::NAME, id.clone())?;
         }
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
