@@ -66,6 +66,13 @@ impl Report {
         Report { sources, diagnostics }
     }
 
+    /// The same, with what makes texts unreadable. Whatever else was said of such a text is not worth reading.
+    pub fn with_unreadable(mut self, unreadable: Vec<Diagnostic>) -> Report {
+        self.diagnostics.retain(|said| unreadable.iter().all(|text| text.place.source != said.place.source));
+        self.diagnostics.extend(unreadable);
+        Report::new(self.sources, self.diagnostics)
+    }
+
     /// All of them, in the order of the text.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

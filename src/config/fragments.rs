@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Diagnostic, Error, Place, Report, Source};
+use super::{Diagnostic, Error, Place, Source};
 
 /// Far more than any configuration, and no device that never ends.
 const LIMIT: u64 = 16 << 20;
 
-/// Reads them.
-pub fn read(path: &Path) -> Result<Vec<Source>, Error> {
+/// Reads them. What of them is no text is the second list, and is replaced in the first.
+pub fn read(path: &Path) -> Result<(Vec<Source>, Vec<Diagnostic>), Error> {
     let refused = |path: &Path, source: io::Error| Error::Read { path: path.to_path_buf(), source };
     let files = match path.is_dir() {
         false => vec![path.to_path_buf()],
@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Error> {
         }));
         sources.push(Source { name: file.display().to_string(), text });
     }
-    if found.is_empty() { Ok(sources) } else { Err(Error::Invalid(Report::new(sources.into(), found))) }
+    Ok((sources, found))
 }
 
 /// Hidden files are an editor's, or a system's that puts whole folders in place.

@@ -116,8 +116,15 @@ pub enum Error {
 impl Config {
     /// Reads a file, or all `*.yaml` and `*.yml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
-        let sources = fragments::read(path.as_ref())?;
-        Config::read(sources, &Environment::of_process(), registry).map_err(Error::Invalid)
+        let (sources, broken) = fragments::read(path.as_ref())?;
+        let read = Config::read(sources, &Environment::of_process(), registry);
+        if broken.is_empty() {
+            return read.map_err(Error::Invalid);
+        }
+        Err(Error::Invalid(match read {
+            Ok(config) => Report::new(config.sources, broken),
+            Err(report) => report.with_unreadable(broken),
+        }))
     }
 
     /// Reads a text. `name` is what errors call it.

@@ -63,6 +63,25 @@ fn what_is_no_configuration_has_one_clear_answer() {
     }
 }
 
+#[test]
+fn a_text_that_cannot_be_read_hides_nothing_of_the_others() {
+    let folder = TempDir::new().expect("a folder");
+    let parts = folder.path().join("parts");
+    fs::create_dir(&parts).expect("a folder");
+    let texts: [(&str, &[u8]); 2] = [
+        ("a.yaml", b"# gr\xfcn\nlisteners: [{ address: 127.0.0.1:1 }]\n"),
+        ("b.yaml", b"routes: [{ name: r, respond: {}, color: red }]\n"),
+    ];
+    for (name, bytes) in texts {
+        fs::write(parts.join(name), bytes).expect("it is written");
+    }
+    let outcome = run_in(folder.path(), &["-t", "--config", "parts"], &[]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for part in ["a.yaml:1:5\n", "0xfc here is no UTF-8", "b.yaml:1:34\n", "`color`", "2 problems"] {
+        assert!(outcome.stderr.contains(part), "`{part}` is not said: {}", outcome.stderr);
+    }
+}
+
 /// Exponential, deep, long: refused in a moment, and without a crash.
 #[test]
 fn hostile_texts_are_refused() {
