@@ -27,7 +27,7 @@ use crate::state::State;
 use crate::upkeep::Busy;
 use crate::upstream::{Failure, Replay, Selection};
 use crate::wire;
-use crate::wire::forwarded::Hop;
+use crate::wire::forwarded::{Hop, Peer};
 use crate::wire::response::BadAnswer;
 
 /// The one proxy behind all listeners.
@@ -77,15 +77,17 @@ impl Gateway {
     /// Which request this is, and whose.
     fn identify(&self, session: &Session, ctx: &mut Ctx) {
         ctx.id = Some(wire::request_id::of(session.req_header()));
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let peer = session.stream().and_then(Guarded::of).and_then(|guarded| guarded.guard().peer().cloned());
+        // The streams of HTTP/2 are not the one that is guarded.
+        let peer = peer.or_else(|| Some(Peer::new(session.client_addr()?.as_inet()?.ip())));
         let state = self.state.load();
         let trusted = &state.trusted_proxies;
         let hop = Hop {
+            trusted: peer.as_ref().is_some_and(|peer| wire::forwarded::contains(trusted, peer.address)),
             peer,
-            trusted: peer.is_some_and(|peer| wire::forwarded::contains(trusted, peer)),
             tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
         };
-        ctx.client = wire::forwarded::client(session.req_header(), hop, trusted);
+        ctx.client = wire::forwarded::client(session.req_header(), &hop, trusted);
         ctx.hop = Some(hop);
     }
 
@@ -120,7 +122,7 @@ impl Gateway {
                 (head, respond.body.clone())
             }
             Action::Redirect(redirect) => {
-                let tls = ctx.hop.is_some_and(|hop| hop.tls);
+                let tls = ctx.hop.as_ref().is_some_and(|hop| hop.tls);
                 let place = rewrite::location(redirect, &route.path, session.req_header(), tls);
                 let Some(place) = rescue::refuse(place)? else { return Refusal::NoRoute.into_error() };
                 let mut head = ResponseHeader::build(redirect.status, Some(4))?;
@@ -336,7 +338,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         self.rewrite(request, ctx)?;
-        if let Some(hop) = ctx.hop {
+        if let Some(hop) = &ctx.hop {
             wire::forwarded::tell(request, hop)?;
         }
         wire::cookies::join(request)?;

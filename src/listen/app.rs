@@ -21,7 +21,7 @@ use pingora::server::ShutdownWatch;
 use super::guard::{Guard, Guarded, Limits};
 use crate::config::{Address, Listener};
 use crate::upkeep::Busy;
-use crate::wire::forwarded;
+use crate::wire::forwarded::{self, Peer};
 
 /// What a listener asks of its connections.
 struct Endpoint {
@@ -132,7 +132,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for App<P> {
             return None;
         }
         let _busy = self.connections.begin();
-        let guard = Guard::new(endpoint.limits);
+        let guard = Guard::new(endpoint.limits, digest.as_deref().and_then(client).map(Peer::new));
         let guarded = Guarded::new(stream, guard.clone());
         let connection = Arc::new(Connection { proxy: self.proxy.clone(), endpoint, guard });
         connection.process_new(Box::new(guarded), shutdown).await

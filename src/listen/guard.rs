@@ -23,6 +23,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::wire::forwarded::Peer;
+
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -44,6 +46,8 @@ const OPENING: u8 = 3;
 #[derive(Debug)]
 pub struct Guard {
     limits: Limits,
+    /// Who connected.
+    peer: Option<Peer>,
     born: Instant,
     phase: AtomicU8,
     /// When the phase must be over, in milliseconds from the beginning.
@@ -54,9 +58,10 @@ pub struct Guard {
 
 impl Guard {
     /// A connection begins by waiting.
-    pub fn new(limits: Limits) -> Arc<Guard> {
+    pub fn new(limits: Limits, peer: Option<Peer>) -> Arc<Guard> {
         let guard = Guard {
             limits,
+            peer,
             born: Instant::now(),
             phase: AtomicU8::new(FREE),
             deadline: AtomicU64::new(0),
@@ -90,6 +95,11 @@ impl Guard {
     /// A head is complete, or heads are not for this guard to watch.
     pub fn free(&self) {
         self.phase.store(FREE, Ordering::Relaxed);
+    }
+
+    /// Who connected; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// How large a head may be.

@@ -35,11 +35,32 @@ const OURS: [&str; 12] = [
     "connection",
 ];
 
+/// Who is at the other end of a connection. Written once, for all of its requests.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// An IPv4 address that came as IPv6 is an IPv4 address here.
+    pub address: IpAddr,
+    text: HeaderValue,
+}
+
+impl Peer {
+    /// Whoever has this address.
+    pub fn new(address: IpAddr) -> Peer {
+        let address = address.to_canonical();
+        let text = HeaderValue::try_from(address.to_string());
+        Peer { address, text: text.unwrap_or(HeaderValue::from_static("unknown")) }
+    }
+
+    fn text(&self) -> &str {
+        self.text.to_str().unwrap_or("unknown")
+    }
+}
+
 /// What is known of the connection that brought a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Hop {
     /// Whose it is; `None` on a Unix socket.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<Peer>,
     /// Whether that is one of the proxies that are believed.
     pub trusted: bool,
     /// Whether it is encrypted.
@@ -56,8 +77,8 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 ///
 /// `Forwarded` counts where `X-Forwarded-For` is absent: a proxy that knows only the older one hands on what strangers
 /// say in the other.
-pub fn client(request: &RequestHeader, hop: Hop, trusted: &[IpNet]) -> Option<IpAddr> {
-    let peer = hop.peer?.to_canonical();
+pub fn client(request: &RequestHeader, hop: &Hop, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = hop.peer.as_ref()?.address;
     if !hop.trusted {
         return Some(peer);
     }
@@ -106,7 +127,7 @@ fn address(entry: &str) -> Option<IpAddr> {
 ///
 /// # Errors
 /// Never for what clients can send: hosts and addresses fit into headers.
-pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
+pub fn tell(request: &mut RequestHeader, hop: &Hop) -> Result<()> {
     let told = request.headers.keys().any(tells);
     if told {
         forget(request, hop);
@@ -114,22 +135,21 @@ pub fn tell(request: &mut RequestHeader, hop: Hop) -> Result<()> {
     // What is there now was said by a proxy that is believed.
     let told = told && hop.trusted;
     let host = request.headers.get(header::HOST).cloned();
-    let peer = hop.peer.map(|peer| peer.to_canonical());
-    let address = peer.map(|peer| peer.to_string());
+    let peer = hop.peer.as_ref();
     let mut forwarded = if told { told_so_far(request) } else { String::new() };
 
-    match (told.then(|| list(request, FOR)), &address) {
-        (Some(mut addresses), Some(address)) => {
-            append(&mut addresses, &[address]);
+    match (told.then(|| list(request, FOR)), peer) {
+        (Some(mut addresses), Some(peer)) => {
+            append(&mut addresses, &[peer.text()]);
             request.insert_header(FOR, addresses)?;
         }
-        (None, Some(address)) => request.insert_header(FOR, &**address)?,
+        (None, Some(peer)) => request.insert_header(FOR, peer.text.clone())?,
         (Some(_), None) => {}
         (None, None) => _ = request.remove_header(FOR),
     }
 
-    let address = address.as_deref().unwrap_or("unknown");
-    let (open, close) = quotes(peer);
+    let address = peer.map_or("unknown", Peer::text);
+    let (open, close) = quotes(peer.map(|peer| peer.address));
     let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
     let proto = if hop.tls { "https" } else { "http" };
     append(&mut forwarded, &["for=", open, address, close, ";host=\"", host_text, "\";proto=", proto]);
@@ -157,7 +177,7 @@ fn tells(name: &HeaderName) -> bool {
 }
 
 /// Removes what nobody says to an upstream, and what a stranger says of himself in headers that are not replaced.
-fn forget(request: &mut RequestHeader, hop: Hop) {
+fn forget(request: &mut RequestHeader, hop: &Hop) {
     if !hop.trusted {
         for name in OTHERS {
             request.remove_header(name);
@@ -233,7 +253,7 @@ mod tests {
     }
 
     fn hop(peer: &str, trusted: bool) -> Hop {
-        Hop { peer: Some(peer.parse().expect("an address")), trusted, tls: false }
+        Hop { peer: Some(Peer::new(peer.parse().expect("an address"))), trusted, tls: false }
     }
 
     #[test]
@@ -258,9 +278,8 @@ mod tests {
             (&[(FOR, "6.6.6.6")], "2.2.2.2", "2.2.2.2"),
             (&[(FOR, "1.1.1.1")], "::ffff:10.0.0.1", "1.1.1.1"),
         ] {
-            let peer: IpAddr = peer.parse().expect("an address");
-            let hop = Hop { peer: Some(peer), trusted: contains(&trusted, peer), tls: false };
-            let found = client(&request(lines), hop, &trusted);
+            let is_trusted = contains(&trusted, peer.parse().expect("an address"));
+            let found = client(&request(lines), &hop(peer, is_trusted), &trusted);
             assert_eq!(found, expected.parse().ok(), "{lines:?} from {peer}");
         }
     }
@@ -282,7 +301,7 @@ mod tests {
         ];
         let told = |hop| {
             let mut request = request(&sent);
-            tell(&mut request, hop).expect("it fits");
+            tell(&mut request, &hop).expect("it fits");
             for name in ["X_Forwarded_For", "X-Forwarded_For", "Content_Length", "Proxy"] {
                 assert!(!request.headers.contains_key(name), "{name}");
             }
@@ -317,7 +336,7 @@ mod tests {
     fn who_is_named_in_one_header_is_not_lost_in_the_other() {
         let mut request =
             request(&[("Host", "t"), (FOR, "1.1.1.1, fd00::7"), (FOR, "10.0.0.2:80, nonsense")]);
-        tell(&mut request, hop("10.0.0.1", true)).expect("it fits");
+        tell(&mut request, &hop("10.0.0.1", true)).expect("it fits");
         assert_eq!(
             request.headers.get(FORWARDED).and_then(|value| value.to_str().ok()),
             Some(
