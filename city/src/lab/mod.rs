@@ -111,8 +111,11 @@ impl City {
                 let mut names: Vec<_> = up.iter().chain([&last]).map(|record| record.name.clone()).collect();
                 names.extend(in_docker.then(|| docker::NAME.to_owned()));
                 names.sort();
-                Err(Trouble::new(format!("several Cities are up: {}", names.join(", ")))
-                    .remedy("say which with --name NAME"))
+                let remedy = match in_docker {
+                    true => "say which with --name NAME, or with --docker",
+                    false => "say which with --name NAME",
+                };
+                Err(Trouble::new(format!("several Cities are up: {}", names.join(", "))).remedy(remedy))
             }
         }
     }

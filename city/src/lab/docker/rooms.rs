@@ -36,13 +36,14 @@ pub fn name(host: &Host) -> String {
 /// The containers of one lesson; they go when this is dropped.
 #[derive(Debug)]
 pub struct Rooms {
+    city: City,
     _turn: Flock<File>,
 }
 
 impl Rooms {
     /// Resets the City, and opens rooms in which `conf` stands in the place of the repository's `conf/`.
     pub fn open(city: &City, conf: &Path) -> Result<Rooms> {
-        let rooms = Rooms { _turn: turn(city)? };
+        let rooms = Rooms { _turn: turn(city)?, city: city.with_rooms() };
         close();
         reset(city)?;
         give_all(conf, settings::owner())?;
@@ -59,6 +60,10 @@ impl Rooms {
 impl Drop for Rooms {
     fn drop(&mut self) {
         close();
+        // A lesson that was broken off has not put back what it did to the hosts.
+        if interrupt::raised() {
+            let _ = heal(&self.city);
+        }
     }
 }
 
@@ -67,11 +72,19 @@ impl Drop for Rooms {
 fn turn(city: &City) -> Result<Flock<File>> {
     let path = city.folder.join("turn");
     let mut file = File::create(&path).or_trouble(|| format!("cannot write {}", path.display()))?;
+    let mut told = false;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err(_) if interrupt::raised() => return Err(interrupt::trouble()),
-            Err((same, Errno::EWOULDBLOCK)) => file = same,
+            Err((same, Errno::EWOULDBLOCK)) => {
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!(
+                        "another verification plays a lesson in this City; this one waits for its turn"
+                    );
+                }
+                file = same;
+            }
             Err((_, error)) => {
                 return Err(Trouble::new(format!("cannot lock {}", path.display())).cause(error));
             }
@@ -122,7 +135,7 @@ fn open_one(host: &str, conf: &Path) -> Result {
 /// The City as it is when it has just come up. What received something is started anew, for it numbers its
 /// connections.
 fn reset(city: &City) -> Result {
-    hosts::all_up()?;
+    heal(city)?;
     thread::scope(|scope| {
         let used = |host: &&Host| {
             journal::read(&city.host_folder(host.name)).is_ok_and(|entries| !entries.is_empty())
@@ -139,11 +152,19 @@ fn reset(city: &City) -> Result {
     })?;
     for host in map::HOSTS {
         let folder = city.host_folder(host.name);
-        Fault::heal(&folder)?;
         journal::clear(&folder)?;
         for entry in std::fs::read_dir(folder.join("log")).into_iter().flatten().flatten() {
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+    Ok(())
+}
+
+/// All hosts up, and doing what they are there for.
+fn heal(city: &City) -> Result {
+    hosts::all_up()?;
+    for host in map::HOSTS {
+        Fault::heal(&city.host_folder(host.name))?;
     }
     Changes::default().write(&city.host_folder("dns"))
 }
