@@ -142,6 +142,18 @@ fn what_is_done_to_a_host_is_what_docker_would_do() {
     lab.ok(&["plug", "blue"]);
     assert_eq!(curl("5").0, 0);
 
+    lab.ok(&["break", "blue", "--reset"]);
+    lab.ok(&["dns", "remove", "blue"]);
+    let said = lab.ok(&["status"]);
+    assert!(
+        said.contains("blue resets connections when a request arrives (undo: cargo city heal)"),
+        "{said}"
+    );
+    assert!(said.contains("(undo: cargo city dns reset)"), "{said}");
+    lab.ok(&["heal"]);
+    lab.ok(&["dns", "reset"]);
+    assert!(!lab.ok(&["status"]).contains("undo"));
+
     let nowhere = lab.city(&["exec", "client1", "curl", "-s", "-m", "4", "http://nowhere.pingora.local/"]);
     assert_eq!(nowhere.0, 28, "a timeout, and never 'no route', however long one waits");
 }
