@@ -277,9 +277,12 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     eventually("it went with its last command", || lab.processes().is_empty());
 
     lab.ok(&["up", "--detach"]);
+    let log = lab.folder("city").join("hosts/dev/log/42_answer.log");
+    let other = log.with_file_name("41_question.log");
+    std::fs::write(&other, "dev said hello\n").unwrap();
     let (status, out, err) = run(&lab);
     assert_eq!((status, out.as_str(), err.as_str()), (5, "dev said hello\n", ""));
-    let log = lab.folder("city").join("hosts/dev/log/42_answer.log");
+    assert!(!other.exists(), "a condition would hold by what an earlier lesson has logged");
     eventually("its words are kept", || {
         std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\n")
     });
