@@ -142,6 +142,18 @@ fn what_is_done_to_a_host_is_what_docker_would_do() {
     lab.ok(&["plug", "blue"]);
     assert_eq!(curl("5").0, 0);
 
+    lab.ok(&["break", "blue", "--reset"]);
+    lab.ok(&["dns", "remove", "blue"]);
+    let said = lab.ok(&["status"]);
+    assert!(
+        said.contains("blue resets connections when a request arrives (undo: cargo city heal)"),
+        "{said}"
+    );
+    assert!(said.contains("(undo: cargo city dns reset)"), "{said}");
+    lab.ok(&["heal"]);
+    lab.ok(&["dns", "reset"]);
+    assert!(!lab.ok(&["status"]).contains("undo"));
+
     let nowhere = lab.city(&["exec", "client1", "curl", "-s", "-m", "4", "http://nowhere.pingora.local/"]);
     assert_eq!(nowhere.0, 28, "a timeout, and never 'no route', however long one waits");
 }
@@ -265,9 +277,12 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     eventually("it went with its last command", || lab.processes().is_empty());
 
     lab.ok(&["up", "--detach"]);
+    let log = lab.folder("city").join("hosts/dev/log/42_answer.log");
+    let other = log.with_file_name("41_question.log");
+    std::fs::write(&other, "dev said hello\n").unwrap();
     let (status, out, err) = run(&lab);
     assert_eq!((status, out.as_str(), err.as_str()), (5, "dev said hello\n", ""));
-    let log = lab.folder("city").join("hosts/dev/log/42_answer.log");
+    assert!(!other.exists(), "a condition would hold by what an earlier lesson has logged");
     eventually("its words are kept", || {
         std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\n")
     });

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::status::amiss;
 use super::which::Which;
 use crate::lab::{City, DEFAULT_NAME, Lifetime, NONE_IS_UP, UpOptions, environment};
 use crate::lesson::on_city::OnCity;
@@ -67,15 +68,21 @@ pub fn run(args: Args) -> Result<ExitCode> {
         None => progress::while_it_takes("bringing a City up", || City::up_or_join(&own_city()))?,
     };
     println!("The City '{}' is up. Walk around in it with: cargo city shell client1", city.name);
+    // What is left of another lesson would show in this one, as if it were this one's.
+    for line in amiss(&city)? {
+        println!("Mind that {line}");
+    }
     refuse_taken_ports(&city, lesson)?;
     let shims = environment::tools(&city.folder);
     let stage = OnCity { city: &city, repository: &repository, shims: &shims };
     let up = Tour::new(lesson, &city, &stage).walk();
     let interrupted = interrupt::raised();
     let name = city.name.clone();
+    let left = amiss(&city).unwrap_or_default();
     match city.leave()? {
         true => println!("The City '{name}' is down."),
-        false => println!("The City '{name}' stays up, as it was found."),
+        false if left.is_empty() => println!("The City '{name}' stays up."),
+        false => println!("The City '{name}' stays up, but {}.", left.join(",\nand ")),
     }
     match up? {
         true => Ok(ExitCode::SUCCESS),

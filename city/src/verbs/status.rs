@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use console::style;
 
 use super::which::Which;
+use crate::lab::City;
 use crate::lab::control::State;
 use crate::map;
+use crate::services::fault::Fault;
+use crate::services::zone::Changes;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +46,34 @@ pub fn run(args: Args) -> Result<ExitCode> {
         };
         println!("  {:<9} {:<13} {:<10} {services}", host.name, host.address(), state);
     }
+    let amiss = amiss(&city)?;
+    if !amiss.is_empty() {
+        println!("\n{}", amiss.join("\n"));
+    }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What somebody has done to a City and not undone, one line for each, with its end.
+pub fn amiss(city: &City) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for status in city.status()? {
+        let (state, end) = match status.state {
+            State::Up => continue,
+            State::Stopped => ("stopped", "start"),
+            State::Paused => ("paused", "unpause"),
+            State::Unplugged => ("unplugged", "plug"),
+        };
+        lines.push(format!("{0} is {state} (undo: cargo city {end} {0})", status.name));
+    }
+    for host in ["blue", "green"] {
+        if let Some(fault) = Fault::read(&city.host_folder(host)) {
+            lines.push(format!("{host} {fault} (undo: cargo city heal)"));
+        }
+    }
+    if Changes::read(&city.host_folder("dns"))? != Changes::default() {
+        lines.push("the zone is not as it was built (undo: cargo city dns reset)".into());
+    }
+    Ok(lines)
 }
 
 fn ports(ports: &[u16]) -> String {

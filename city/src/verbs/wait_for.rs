@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(30);
 
 /// The conditions:
 ///
-///   HOST log "TEXT"               an example on that host has logged a line with this text
+///   HOST log "TEXT"               the example last started on that host has logged a line with this text
 ///   HOST listens PORT             something listens on that TCP port
 ///   HOST closed PORT              nothing does
 ///   journal HOST has TARGET [N]   that upstream received a request for it, or N of them
