@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and the end of the terminal while lessons run: noticed at the next wait, so that everything is taken down in order.
+//! Ctrl-C, SIGTERM and a closed terminal while lessons run: noticed at the next wait, so that everything is taken
+//! down in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,9 +25,9 @@ pub fn watch() -> Result {
         let cannot = || format!("cannot watch for {signal}");
         // SAFETY: the handler only stores to an atomic, which is safe at any moment.
         let before = unsafe { sigaction(signal, &action) }.or_trouble(cannot)?;
-        // Who was started with `nohup` outlives the terminal.
+        // Under nohup the terminal may go, and the work is to go on.
         if signal == Signal::SIGHUP && matches!(before.handler(), SigHandler::SigIgn) {
-            // SAFETY: it is what it was a moment ago.
+            // SAFETY: what was there before is put back.
             unsafe { sigaction(signal, &before) }.or_trouble(cannot)?;
         }
     }
