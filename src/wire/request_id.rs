@@ -11,7 +11,7 @@ pub const NAME: &str = "X-Request-Id";
 pub(super) const LOWER: &str = "x-request-id";
 
 /// The same, to look it up by.
-pub static KEY: HeaderName = HeaderName::from_static(LOWER);
+static KEY: HeaderName = HeaderName::from_static(LOWER);
 
 /// Longer ones are not ids.
 const MAX: usize = 128;
