@@ -9,12 +9,13 @@
 
 use std::process::exit;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use env_logger::Env;
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
+use humantime::format_rfc3339_seconds;
 use log::{info, warn};
 use pingora::apps::ServerApp;
 use pingora::http::ResponseHeader;
@@ -25,8 +26,7 @@ use pingora::services::{background::BackgroundService, listening::Service};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError::*};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, frame::coding::CloseCode};
 use tokio_tungstenite::{WebSocketStream, accept_async, connect_async};
 
 const LISTEN: &str = "0.0.0.0:6167";
@@ -72,7 +72,7 @@ impl ServerApp for Echo {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let refused = match timeout(Duration::from_secs(5), accept_async(&mut stream)).await.ok()? {
             Ok(socket) => {
-                if let Err(error) = converse(socket, shutdown.clone()).await {
+                if let Err(error) = echo(socket, shutdown.clone()).await {
                     info!("Echo: a conversation broke off: {error}");
                 }
                 return None;
@@ -81,55 +81,40 @@ impl ServerApp for Echo {
         };
         // The library only returns an error. Unsaid, it would be the proxy's 502.
         info!("Echo: refused: {refused}");
-        let answer = match refused {
-            // It wanted none, or another version: say what would do (RFC 9110 section 15.5.22).
-            WsError::Protocol(
-                MissingConnectionUpgradeHeader
-                | MissingUpgradeWebSocketHeader
-                | MissingSecWebSocketVersionHeader,
-            ) => {
-                "426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
-            }
-            _ => "400 Bad Request",
+        let status = match refused {
+            WsError::Protocol(MissingSecWebSocketKey | WrongHttpMethod) => "400 Bad Request",
+            _ => "426 Upgrade Required", // it wanted none, or another version (RFC 9110 section 15.5.22)
         };
-        let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"
+        );
         stream.write_all(answer.as_bytes()).await.ok()?;
         stream.flush().await.ok()?;
         None
     }
 }
 
-type Socket<'a> = WebSocketStream<&'a mut Stream>;
-
-async fn converse(mut socket: Socket<'_>, mut shutdown: ShutdownWatch) -> Result<(), WsError> {
-    loop {
+async fn echo(mut socket: WebSocketStream<&mut Stream>, mut shutdown: ShutdownWatch) -> Result<(), WsError> {
+    let code = loop {
         let next = tokio::select! {
             next = socket.next() => next,
-            _ = shutdown.changed() => return goodbye(socket, CloseCode::Away).await,
+            _ = shutdown.changed() => break CloseCode::Away,
         };
         match next.transpose()? {
-            Some(Message::Text(text)) if text == "bye" => {
-                return goodbye(socket, CloseCode::Library(4000)).await;
+            Some(Message::Text(text)) if text == "bye" => break CloseCode::Library(4000),
+            Some(Message::Text(text)) => {
+                let now = format_rfc3339_seconds(SystemTime::now());
+                socket.send(Message::text(format!("{now} {text}"))).await?;
             }
-            Some(Message::Text(text)) => socket.send(Message::text(format!("{} {text}", clock()))).await?,
             Some(Message::Binary(bytes)) => socket.send(Message::Binary(bytes)).await?,
             Some(_) => {} // pings and closes: the library has its answers ready
             None => return Ok(()),
         }
-    }
-}
-
-/// Closes, and waits for the other side to agree.
-async fn goodbye(mut socket: Socket<'_>, code: CloseCode) -> Result<(), WsError> {
+    };
     socket.close(Some(CloseFrame { code, reason: "".into() })).await?;
-    while socket.next().await.transpose()?.is_some() {}
+    while socket.next().await.transpose()?.is_some() {} // until the other side agrees
     Ok(())
-}
-
-/// The time of day, UTC.
-fn clock() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    format!("{:02}:{:02}:{:02}", now / 3600 % 24, now / 60 % 60, now % 60)
 }
 // ANCHOR_END: echo
 
@@ -139,13 +124,10 @@ struct Client;
 
 #[async_trait]
 impl BackgroundService for Client {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        tokio::select! {
-            result = ping_three_times() => match result {
-                Ok(()) => info!("Client: done"),
-                Err(error) => warn!("Client: {error}"),
-            },
-            _ = shutdown.changed() => {}
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        match ping_three_times().await {
+            Ok(()) => info!("Client: done"),
+            Err(error) => warn!("Client: {error}"),
         }
     }
 }
