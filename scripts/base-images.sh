@@ -20,6 +20,9 @@ give_up() {
 
 is_there() { docker image inspect "$1" >/dev/null 2>&1; }
 
+# within SECONDS COMMAND...: macOS has no `timeout`, and there it takes what it takes.
+within() { if command -v timeout >/dev/null; then timeout "$@"; else "${@:2}"; fi; }
+
 command -v docker >/dev/null || give_up 'there is no docker; install it: https://docs.docker.com/engine/install/'
 docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || give_up 'no Docker engine answers; start it, or add yourself to the group docker'
 
@@ -27,7 +30,7 @@ missing=()
 for image in "$debian" "$rust"; do
     if is_there "$image"; then
         echo "$image is there"
-    elif timeout 120 docker pull --quiet "$image" >/dev/null 2>&1; then
+    elif within 120 docker pull --quiet "$image" >/dev/null 2>&1; then
         echo "$image is pulled"
     else
         missing+=("$image")

@@ -89,11 +89,13 @@ pub fn sudo_user() -> Option<nix::unistd::User> {
 }
 
 /// Cargo's home: where registry and tools are.
+#[cfg(target_os = "linux")]
 pub fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| home().map(|home| home.join(".cargo")))
 }
 
 /// Rustup's home: where the toolchains are.
+#[cfg(target_os = "linux")]
 pub fn rustup_home() -> Option<PathBuf> {
     env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(|| home().map(|home| home.join(".rustup")))
 }

@@ -41,6 +41,7 @@ use crate::trouble::{Result, Trouble};
 
 /// How a City is to be brought up.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only namespaces ask for all of it"))]
 pub struct UpOptions {
     /// Its name: lower-case letters, digits and dashes.
     pub name: String,

@@ -1,14 +1,13 @@
 //! The other side of the keeper: starting one, and waiting until nothing of it is left.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
+use super::UpOptions;
 use super::docker::{self, Docker};
 use super::record::Record;
-use super::{Lifetime, UpOptions};
 use crate::paths;
-use crate::trouble::{OrTrouble, Result, Trouble};
+use crate::trouble::Result;
 
 /// A City that is up.
 #[derive(Debug)]
@@ -41,7 +40,12 @@ impl City {
     /// Brings one up and returns when every service listens.
     #[cfg(target_os = "linux")]
     pub fn up(options: &UpOptions) -> Result<City> {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+
+        use super::Lifetime;
         use super::keeper::Word;
+        use crate::trouble::{OrTrouble, Trouble};
 
         super::check_name(&options.name)?;
         if options.name == docker::NAME {
@@ -132,6 +136,8 @@ impl City {
         use std::time::{Duration, Instant};
 
         use rustix::process::{Signal, pidfd_send_signal};
+
+        use crate::trouble::Trouble;
 
         let Some(handle) = handle(&self.folder) else {
             // Nobody listens: it is over already, or its keeper is; what it left is cleared by name.

@@ -53,6 +53,7 @@ impl Record {
     }
 
     /// Writes it down, whole or not at all.
+    #[cfg(target_os = "linux")]
     pub fn write(&self, folder: &Path) -> Result {
         let text = serde_json::to_string_pretty(self).or_trouble(|| "city.json".into())?;
         let new = folder.join("city.json.new");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::lab::{Lifetime, UpOptions};
+use crate::lab::Lifetime;
 use crate::trouble::Result;
 
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,10 @@ pub struct Args {
 
 #[cfg(target_os = "linux")]
 pub fn run(args: Args) -> Result<ExitCode> {
+    use crate::lab::{UpOptions, keeper};
+
     let Args { name, lifetime, conf, nginx, private } = args;
-    Ok(crate::lab::keeper::keep(UpOptions { name, conf, nginx, lifetime, private }))
+    Ok(keeper::keep(UpOptions { name, conf, nginx, lifetime, private }))
 }
 
 #[cfg(not(target_os = "linux"))]
