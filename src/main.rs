@@ -5,11 +5,9 @@ mod command;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
-
-/// Requests allocate and free on several threads at once, which the system's allocator is slow at.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+// Requests allocate and free on several threads at once, which the system's allocator is slow at. To be linked is
+// enough: it takes the place of `malloc`, for OpenSSL as for Rust.
+use mimalloc as _;
 
 fn main() -> ExitCode {
     match command::Arguments::parse().run() {

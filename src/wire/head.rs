@@ -10,7 +10,7 @@
 //! end in CRLF.
 
 use http::{Version, header};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
 
@@ -94,6 +94,9 @@ pub fn authority(request: &RequestHeader) -> Option<&[u8]> {
 /// Pingora leaves a fragment out of the target. (A space in it has been escaped by now, in the raw bytes too: what
 /// is matched is what goes on.)
 fn has_fragment(raw: &[u8]) -> bool {
+    if memchr(b'#', raw).is_none() {
+        return false;
+    }
     // RFC 9112, section 2.2: empty lines before the first do not count.
     let mut lines = raw.split(|byte| matches!(byte, b'\r' | b'\n'));
     lines.find(|line| !line.is_empty()).is_some_and(|line| line.contains(&b'#'))

@@ -17,6 +17,8 @@ use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// What Compose marks its containers with: the folder of the compose file.
 pub const LABEL: &str = "com.docker.compose.project.working_dir";
+/// The same: the name of the project.
+const PROJECT: &str = "com.docker.compose.project";
 /// The images that are built here, and what each is made for.
 const IMAGES: [&str; 3] = ["pingora-city/upstream", "pingora-city/advanced", "pingora-city/dev"];
 /// The images that they are built on.
@@ -250,6 +252,9 @@ pub fn down(folder: &Path) -> Result {
         return clear(repository);
     }
     let mut command = compose()?;
+    if let Some(name) = project(repository)? {
+        command.args(["--project-name", &name]);
+    }
     command.args(["down", "--remove-orphans", "--timeout", "5"]).current_dir(repository);
     let output = engine::output(&mut command)?;
     if !output.status.success() {
@@ -262,6 +267,15 @@ pub fn down(folder: &Path) -> Result {
         }
     }
     Ok(())
+}
+
+/// What Compose calls this City. The folder's name, unless an editor brought it up: they have names of their own, and
+/// to Compose that is another City.
+fn project(repository: &Path) -> Result<Option<String>> {
+    let ours = format!("label={LABEL}={}", repository.display());
+    let format = format!("{{{{.Label \"{PROJECT}\"}}}}");
+    let names = engine::said(["ps", "--all", "--filter", &ours, "--format", &format])?;
+    Ok(names.lines().next().map(str::to_owned))
 }
 
 /// Takes down the City of a clone that is gone, and with it the file that Compose would read.
