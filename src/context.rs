@@ -1,6 +1,6 @@
 //! What one request remembers from phase to phase.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +31,8 @@ pub struct Ctx {
     pub(crate) route: Option<Arc<Route>>,
     /// The server that is working on it.
     pub(crate) server: Option<InFlight>,
+    /// Whether its answer is one without a body.
+    pub(crate) bodiless: bool,
     /// Its time, and who has failed it.
     pub(crate) tries: Tries,
     /// What policies remember, by their number in the chain.
@@ -88,6 +90,12 @@ impl Ctx {
             self.server = None;
         }
         again
+    }
+
+    /// The server that was asked last, also if it has failed.
+    pub(crate) fn asked_last(&self) -> Option<SocketAddr> {
+        let failed = || self.tries.failed().last().map(|server| server.address);
+        self.server.as_ref().map(|server| server.server().address).or_else(failed)
     }
 
     pub(crate) fn enter(&mut self, number: usize) {

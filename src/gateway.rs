@@ -24,7 +24,7 @@ use crate::observe::access::{AccessLog, Entry};
 use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
 use crate::state::State;
-use crate::upkeep::Busy;
+use crate::upkeep::Work;
 use crate::upstream::{Failure, Replay, Selection};
 use crate::wire;
 use crate::wire::forwarded::{Hop, Peer};
@@ -35,13 +35,13 @@ pub struct Gateway {
     /// Where requests go. A request uses one state from its beginning to its end.
     state: Arc<ArcSwap<State>>,
     access: Option<Arc<AccessLog>>,
-    requests: Arc<Busy>,
+    work: Work,
 }
 
 impl Gateway {
     /// A gateway for this state, which whoever holds the other end may swap.
-    pub fn new(state: Arc<ArcSwap<State>>, access: Option<Arc<AccessLog>>, requests: Arc<Busy>) -> Gateway {
-        Gateway { state, access, requests }
+    pub fn new(state: Arc<ArcSwap<State>>, access: Option<Arc<AccessLog>>, work: Work) -> Gateway {
+        Gateway { state, access, work }
     }
 
     /// Refuses what two servers could read in two ways.
@@ -163,17 +163,24 @@ fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     }
 }
 
-/// An upstream sees an `Upgrade` only where the route lets clients switch.
-fn with_policy(mut peer: Box<HttpPeer>, switches: bool) -> Box<HttpPeer> {
+/// An upstream sees an `Upgrade` only where the route lets clients switch. Who switches may be silent for as long as
+/// it likes, but not before the answer: until then, the client's side of the connection keeps the time.
+fn with_policy(mut peer: Box<HttpPeer>, session: &Session, switches: bool) -> Box<HttpPeer> {
     if !switches {
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    } else if let Some(guarded) = session.stream().and_then(Guarded::of)
+        && let Some(limit) = peer.options.read_timeout.take()
+    {
+        guarded.guard().expect_answer(limit);
     }
     peer
 }
 
-/// Whether the upstream has seen the client's wish to switch protocols.
+/// Whether the upstream has seen the client's wish to switch protocols. RFC 6455, section 4.1: with a GET.
 fn asked_to_switch(session: &Session, ctx: &Ctx) -> bool {
-    ctx.route.as_ref().is_some_and(|route| route.websocket) && session.is_upgrade_req()
+    ctx.route.as_ref().is_some_and(|route| route.websocket)
+        && session.is_upgrade_req()
+        && session.req_header().method == Method::GET
 }
 
 /// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
@@ -264,7 +271,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Ctx {
         let begun = self.access.is_some().then(Instant::now);
         let mut ctx = Ctx::default();
-        ctx.busy = Some(self.requests.begin());
+        ctx.busy = Some(self.work.requests.begin());
         ctx.begun = begun;
         ctx
     }
@@ -317,7 +324,7 @@ impl ProxyHttp for Gateway {
         // anybody's guess: nobody shares it.
         let alone = session.req_header().headers.contains_key(header::EXPECT);
         if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
-            return Ok(with_policy(server.peer(left, true), switches));
+            return Ok(with_policy(server.peer(left, true), session, switches));
         }
         if number == 1 {
             route.retry.begin();
@@ -326,7 +333,7 @@ impl ProxyHttp for Gateway {
             Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
         let Some(upstream) = route.upstream() else { return Refusal::NoServer.into_error() };
         let Some(server) = upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = with_policy(server.peer(left, alone), switches);
+        let peer = with_policy(server.peer(left, alone), session, switches);
         ctx.server = Some(server);
         Ok(peer)
     }
@@ -340,6 +347,9 @@ impl ProxyHttp for Gateway {
         self.rewrite(request, ctx)?;
         if let Some(hop) = &ctx.hop {
             wire::forwarded::tell(request, hop)?;
+        }
+        if let Some(server) = &ctx.server {
+            wire::head::complete(request, server.server().address)?;
         }
         wire::cookies::join(request)?;
         ask_for_body(session, request, ctx).await?;
@@ -363,6 +373,9 @@ impl ProxyHttp for Gateway {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // From here on, silence is no fault.
             session.set_read_timeout(None);
+            if let Some(guarded) = session.stream().and_then(Guarded::of) {
+                guarded.guard().free();
+            }
         }
         let trailers = session.is_http2() && response.version == Version::HTTP_2;
         wire::hop::remove_from_response(response, trailers);
@@ -383,7 +396,9 @@ impl ProxyHttp for Gateway {
         {
             response.insert_header(wire::request_id::NAME, id.clone())?;
         }
-        if wire::response::unframe(response, session.req_header().version) {
+        // RFC 9110, section 6.4.1: these have none, whatever an upstream of HTTP/2 sends.
+        ctx.bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if wire::response::unframe(response, session.req_header().version) || self.work.ends() {
             session.set_keepalive(None);
         }
         stick(session, response, ctx)?;
@@ -401,6 +416,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
         in_time(session, ctx)?;
+        if ctx.bodiless {
+            *body = None;
+        }
         if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
             route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
         }
@@ -429,6 +447,10 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
+        // Its client has not left: it was not answered in time.
+        if session.stream().and_then(Guarded::of).is_some_and(|guarded| guarded.guard().is_overdue()) {
+            error = Error::because(ReadTimedout, "the answer to an upgrade", error).into_up();
+        }
         let again = try_again(session, &error, ctx, reused);
         error.set_retry(again);
         error
@@ -463,7 +485,7 @@ fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -> En
         method: request.method.as_str(),
         route: ctx.route().map(|route| &*route.name),
         upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
-        server: ctx.server.as_ref().map(|server| server.server().address),
+        server: ctx.asked_last(),
         status: session.response_written().map_or(0, |response| response.status.as_u16()),
         duration_ms: ctx
             .begun

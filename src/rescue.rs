@@ -190,6 +190,10 @@ pub async fn answer(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToPr
         return FailToProxy { error_code: 499, can_reuse_downstream: false };
     };
     if session.response_written().is_some_and(|head| !head.status.is_informational() || head.status == 101) {
+        if session.is_http2() {
+            // Of itself, Pingora would say that the client has cancelled, and gRPC would believe it.
+            session.as_mut().shutdown().await;
+        }
         return FailToProxy { error_code, can_reuse_downstream: false };
     }
     // A connection can be kept if it is sure where its next request begins.

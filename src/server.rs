@@ -41,8 +41,7 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
     server.bootstrap();
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
-    let proxy =
-        http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.requests.clone()));
+    let proxy = http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.clone()));
     let service = listen::service(proxy, config, work.connections.clone())
         .expect("validation has read all certificates");
     server.add_service(service);
@@ -55,8 +54,24 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
     watch.threads = Some(1);
     server.add_service(watch);
 
+    leave_if_deaf();
     config.listeners.iter().for_each(announce);
     server.run_forever()
+}
+
+/// Pingora opens its listeners in threads of their own, after it has become the user that it is to run as. What
+/// cannot be opened then ends that thread alone, and would leave a process that serves nobody.
+fn leave_if_deaf() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref().copied());
+        if let Some(trouble) = text.filter(|text| text.contains("Failed to build listeners")) {
+            log::error!("a listener cannot be opened, so nothing is served: {trouble}");
+            std::process::exit(1);
+        }
+        usual(panic);
+    }));
 }
 
 /// Where requests are awaited, and what clients there will mind. It is no reason not to start: a machine that comes up

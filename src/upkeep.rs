@@ -4,12 +4,13 @@
 //! **Knows nothing** of what requests and connections do: it counts them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::observe::access::AccessLog;
 
@@ -45,13 +46,21 @@ impl Drop for BusyGuard {
     }
 }
 
-/// Both counts.
+/// Both counts, and whether they are to come to an end.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Connections of clients.
     pub connections: Arc<Busy>,
     /// Requests.
     pub requests: Arc<Busy>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Work {
+    /// Whether the process is on its way out: a client is better told so than left to find its connection closed.
+    pub fn ends(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
+    }
 }
 
 /// The service.
@@ -62,17 +71,30 @@ pub struct Upkeep {
     pub access: Option<Arc<AccessLog>>,
 }
 
+/// A hangup ends a process that does not listen to it. Those who send one mean a reload, or nothing at all: a script
+/// that turns logs over, a terminal that closes.
+async fn stay() {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        log::warn!(
+            "SIGHUP changes nothing: a new configuration needs a new process, see `gateway --upgrade`"
+        );
+    }
+}
+
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         if let Some(access) = &self.access {
             access.start();
         }
+        tokio::spawn(stay());
         while !*shutdown.borrow() {
             if shutdown.changed().await.is_err() {
                 return;
             }
         }
+        self.work.ends.store(true, Ordering::Relaxed);
         // Pingora waits for the whole grace period, also when nobody is left. Listeners close and connections that
         // wait for a request are dropped as soon as it begins.
         let mut calm = 0;

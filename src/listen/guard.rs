@@ -3,7 +3,9 @@
 //! Pingora limits single reads of a connection's first head and of bodies. Between requests, and for a head as a
 //! whole, the limits are here, around the stream that Pingora reads: a connection is *waiting* for a request until
 //! its first byte, then it is in a *head* until that is complete, and then it is *free* until the next request.
-//! Whoever serves the connection says when one begins and when a head is complete.
+//! Whoever serves the connection says when one begins and when a head is complete. A client that wants to switch
+//! protocols *expects an answer*: Pingora has one limit for the upstream's silence before it and after it, and after
+//! it there must be none.
 
 use std::fmt;
 use std::future::Future;
@@ -40,6 +42,10 @@ const FREE: u8 = 0;
 const WAITING: u8 = 1;
 const HEAD: u8 = 2;
 const OPENING: u8 = 3;
+const ANSWER: u8 = 4;
+
+/// How a client of HTTP/2 begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where a connection is. Shared by the stream and by whoever serves it, who are never at work at the same time:
 /// relaxed atomics are enough.
@@ -90,6 +96,16 @@ impl Guard {
     /// HTTP/2 is spoken: until its first request, only time is limited.
     pub fn open(&self) {
         self.enter(OPENING, self.limits.idle);
+    }
+
+    /// The upstream has this long for its answer.
+    pub fn expect_answer(&self, limit: Duration) {
+        self.enter(ANSWER, limit);
+    }
+
+    /// Whether an answer was expected, and has not come in time.
+    pub fn is_overdue(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == ANSWER && Instant::now() >= self.deadline()
     }
 
     /// A head is complete, or heads are not for this guard to watch.
@@ -285,10 +301,24 @@ impl Ssl for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {
-    /// What an h2c listener does first. Pingora does not limit it.
+    /// What an h2c listener does first. Pingora does not limit it, and waits for as many bytes as the preface has:
+    /// a request of HTTP/1 may have fewer, so here it ends with the first that differs.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let deadline = self.guard.deadline().into();
-        match tokio::time::timeout_at(deadline, self.inner.try_peek(buf)).await {
+        let inner = &mut self.inner;
+        let look = async {
+            for length in 1..=buf.len() {
+                let begun = &mut buf[..length];
+                if !inner.try_peek(begun).await? {
+                    return Ok(false);
+                }
+                if !PREFACE.starts_with(begun) {
+                    break;
+                }
+            }
+            Ok(true)
+        };
+        match tokio::time::timeout_at(deadline, look).await {
             Ok(peeked) => peeked,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }

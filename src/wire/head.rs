@@ -9,6 +9,8 @@
 //! size without a digit is 0, so it ends the body. A size may be followed by spaces. Trailers may be any lines that
 //! end in CRLF.
 
+use std::net::SocketAddr;
+
 use http::{Version, header};
 use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
@@ -89,6 +91,18 @@ pub fn check(request: &RequestHeader, raw: Option<&[u8]>) -> Result<(), BadHead>
 pub fn authority(request: &RequestHeader) -> Option<&[u8]> {
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     authority.or_else(|| raw_target_authority(request.raw_path()).authority())
+}
+
+/// A client of HTTP/1.0 may name no host, but the upstream is asked in a version that has to (RFC 9112, section 3.2):
+/// it is asked by its own address.
+///
+/// # Errors
+/// Never: an address is a host.
+pub fn complete(request: &mut RequestHeader, server: SocketAddr) -> pingora::Result<()> {
+    if request.headers.contains_key(header::HOST) || request.uri.authority().is_some() {
+        return Ok(());
+    }
+    request.insert_header(header::HOST, server.to_string())
 }
 
 /// Pingora leaves a fragment out of the target. (A space in it has been escaped by now, in the raw bytes too: what

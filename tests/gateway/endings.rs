@@ -5,7 +5,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::frames::{END_HEADERS, END_STREAM, Ending, GOAWAY, H2Client, HEADERS, block, frame};
+use crate::support::frames::{
+    DATA, END_HEADERS, END_STREAM, Ending, GOAWAY, H2Client, HEADERS, SETTINGS, block, frame,
+};
 use crate::support::{Gateway, GrpcOrigin, PATIENCE, Scripted, get, post, read_all, until};
 
 fn before(origin: std::net::SocketAddr) -> Gateway {
@@ -127,6 +129,124 @@ routes: [{{ name: all, upstream: origin, websocket: true }}]
         end.as_ref().err().is_none_or(|error| error.kind() == std::io::ErrorKind::ConnectionReset),
         "{end:?}"
     );
+}
+
+/// A gateway whose upstream may be silent for as long as this, and an upstream of its own.
+fn impatient() -> (Gateway, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ origin: {{ servers: [{{ address: {} }}], timeouts: {{ read: 300ms }} }} }}
+routes: [{{ name: all, upstream: origin, websocket: true, timeout_secs: 1 }}]
+",
+        listener.local_addr().expect("it is bound")
+    ));
+    (gateway, listener)
+}
+
+#[test]
+fn a_tunnel_may_be_silent_for_as_long_as_it_likes() {
+    let (gateway, listener) = impatient();
+    let mut client = connect(&gateway);
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .expect("the gateway reads");
+    let (mut upstream, _) = listener.accept().expect("the gateway connects");
+    upstream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let _ = upstream.read(&mut [0; 1024]).expect("it asks");
+    std::thread::sleep(Duration::from_millis(20)); // as above
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    upstream.write_all(switch.as_bytes()).expect("it listens");
+    let mut head = vec![0; 12];
+    client.read_exact(&mut head).expect("the protocol is switched");
+    // Time is the subject: longer than any limit of this route.
+    std::thread::sleep(Duration::from_millis(1500));
+    upstream.write_all(b"\x81\x02hi").expect("it listens");
+    while !head.ends_with(b"\x81\x02hi") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("what comes late comes, too");
+        head.extend(byte);
+    }
+    client.write_all(b"yo").expect("the gateway reads");
+    let mut yo = [0; 2];
+    upstream.read_exact(&mut yo).expect("it is passed on");
+    assert_eq!(&yo, b"yo");
+}
+
+#[test]
+fn a_wish_to_switch_is_answered_in_time() {
+    let (gateway, listener) = impatient();
+    let mut client = connect(&gateway);
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .expect("the gateway reads");
+    let silent = listener.accept().expect("the gateway connects");
+    assert_eq!(read_all(&mut client).iter().map(|answer| answer.status).collect::<Vec<_>>(), [504]);
+    drop(silent);
+}
+
+/// Some health checks are as short as that: shorter than what a client of HTTP/2 begins with.
+#[test]
+fn the_shortest_request_is_answered_where_http_2_is_spoken_too() {
+    let origin = Scripted::plain();
+    let gateway = before(origin.address());
+    for request in ["GET / HTTP/1.0\r\n\r\n", "OPTIONS / HTTP/1.0\r\n\r\n", "PRI / HTTP/1.0\r\n\r\n"] {
+        let mut client = connect(&gateway);
+        client.write_all(request.as_bytes()).expect("the gateway reads");
+        assert_eq!(read_all(&mut client).iter().map(|answer| answer.status).collect::<Vec<_>>(), [200]);
+        let seen = origin.seen().pop().expect("the upstream is asked");
+        // Its version has to name a host (RFC 9112, section 3.2), and the client has named none.
+        assert_eq!(seen.header("Host"), Some(origin.address().to_string().as_str()), "{request:?}");
+        assert_eq!(seen.header("X-Forwarded-Host"), None, "{request:?}");
+    }
+}
+
+/// A client of HTTP/2 would take CANCEL for its own doing.
+#[test]
+fn an_answer_that_breaks_off_is_an_error_of_the_gateway() {
+    let origin = Scripted::start(|_| {
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhalf".to_vec()
+    });
+    let gateway = before(origin.address());
+    let mut client = H2Client::connect(gateway.address(), &[]);
+    let lines = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "t")];
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&lines)));
+    assert_eq!(client.end_of(1), Ending::Reset(2), "INTERNAL_ERROR");
+}
+
+/// RFC 9110, section 6.4.1. HTTP/1 has no place for it; HTTP/2 has.
+#[test]
+fn an_answer_without_a_body_has_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN, h2c: true }}]
+upstreams: {{ origin: {{ servers: [{{ address: {} }}], protocol: h2c }} }}
+routes: [{{ name: all, upstream: origin }}]
+",
+        listener.local_addr().expect("it is bound")
+    ));
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the gateway connects");
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).expect("it listens");
+        stream.read_exact(&mut [0; 24]).expect("the preface");
+        let mut stream = H2Client::on(stream);
+        let asked = stream.until(|frame| frame.kind == HEADERS).pop().expect("it asks").stream;
+        let mut answer = frame(HEADERS, END_HEADERS, asked, &block(&[(":status", "204")]));
+        answer.extend(frame(DATA, END_STREAM, asked, b"ok"));
+        stream.send(&answer);
+        // Until the gateway leaves.
+        while stream.next().is_some() {}
+    });
+    let mut client = H2Client::connect(gateway.address(), &[]);
+    let lines = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "t")];
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&lines)));
+    let frames = client.until(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0);
+    assert!(frames.last().is_some_and(|last| last.stream == 1), "{frames:?}");
+    assert!(!frames.iter().any(|frame| frame.kind == DATA && !frame.payload.is_empty()), "{frames:?}");
+    drop((client, gateway));
+    upstream.join().expect("it ends with the gateway");
 }
 
 /// An upstream may answer before it has heard everything. The client hears of it, and that nothing more is wanted.

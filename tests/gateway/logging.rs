@@ -56,6 +56,7 @@ fn a_request_is_a_line() {
     ];
     assert_eq!(seen, expected.map(|(words, status)| (words.map(str::to_string), status)));
     assert_eq!(text(&entries[0], "server"), origin.address().to_string());
+    assert!(text(&entries[1], "server").starts_with("127.0.0.1:"), "who has failed is named, too");
     assert_eq!(
         (entries[0]["bytes"].as_u64(), text(&entries[1], "error")),
         (Some(2), "ConnectRefused".to_string())

@@ -51,7 +51,9 @@ fn requests_have_the_grace_period_and_no_more() {
     let gateway = before(&origin, 60);
     let mut stream = under_way(&origin, &gateway);
     told.store(true, Ordering::Relaxed);
-    assert_eq!(read_all(&mut stream)[0].body, "ok", "it has been waited for");
+    let answers = read_all(&mut stream);
+    assert_eq!(answers[0].body, "ok", "it has been waited for");
+    assert_eq!(answers[0].header("Connection"), Some("close"), "and nothing more is to be asked here");
     assert!(gateway.wait().success());
 
     let (origin, told) = patient();
@@ -118,6 +120,45 @@ routes: [{{ name: all, upstream: origin }}]
     });
     assert_eq!(status("::1"), 204);
     assert_eq!(peer.join().expect("it has answered"), "::1");
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let (origin, told) = patient();
+    told.store(true, Ordering::Relaxed);
+    let gateway = before(&origin, 1);
+    assert_eq!(get(gateway.address(), "/").status, 200, "it is up, and so listens to signals");
+    let sent = Command::new("kill").args(["-HUP", &gateway.pid().to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+    until("it says what it does not do", || gateway.log().contains("SIGHUP changes nothing"));
+    assert_eq!(get(gateway.address(), "/").status, 200);
+}
+
+/// Listeners are opened by the user that it becomes. What he may not open ends the process, and the log says why.
+#[test]
+fn a_process_that_cannot_listen_does_not_stay() {
+    if id("-u") != "0" {
+        eprintln!("only root can become somebody else: nothing to see");
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let yaml = format!(
+        "
+server: {{ threads: 1, daemon: true, pid_file: {}, error_log: {}, user: nobody, group: nogroup }}
+listeners: [{{ address: \"unix:{}\" }}]
+routes: [{{ name: all, respond: {{ body: hi }} }}]
+",
+        file("gateway.pid"),
+        file("error.log"),
+        file("socket"),
+    );
+    fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
+    run_in(folder.path(), &["-c", "gateway.yaml"], &[]);
+    let log = || fs::read_to_string(file("error.log")).unwrap_or_default();
+    until("it says why", || log().contains("a listener cannot be opened, so nothing is served"));
+    let pid = fs::read_to_string(file("gateway.pid")).expect("it has written its number");
+    until("it has left", || !fs::exists(format!("/proc/{}", pid.trim())).unwrap_or(true));
 }
 
 fn id(option: &str) -> String {

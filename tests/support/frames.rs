@@ -51,6 +51,12 @@ impl H2Client {
         H2Client(stream)
     }
 
+    /// What follows on a connection on which both sides have begun; of a server just as well.
+    pub fn on(stream: TcpStream) -> H2Client {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        H2Client(stream)
+    }
+
     /// Whether the gateway still takes them.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
