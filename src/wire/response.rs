@@ -14,8 +14,8 @@ use super::head::is_number;
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAnswer {
-    /// RFC 9110, section 15.2.2: only to who has asked.
-    #[error("the upstream switches protocols, and nobody has asked")]
+    /// RFC 9110, section 7.8: only to what was asked for.
+    #[error("the upstream switches to a protocol that nobody has asked for")]
     Switch,
     /// Any other than `chunked`, once, in HTTP/1.1 (RFC 9112, section 6.1).
     #[error("the answer has a transfer coding that is not understood")]
@@ -40,7 +40,7 @@ impl BadAnswer {
 /// # Errors
 /// What cannot be passed on.
 pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer> {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !(asked && is_to_websocket(response)) {
         return Err(BadAnswer::Switch);
     }
     // RFC 9112, section 6.1 and RFC 9110, section 8.6: these have no body, and announce none.
@@ -63,6 +63,12 @@ pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer
         response.set_version(Version::HTTP_11);
     }
     Ok(())
+}
+
+/// The one protocol that upstreams are asked for (RFC 6455, section 4.2.2).
+fn is_to_websocket(response: &ResponseHeader) -> bool {
+    let protocol = response.headers.get(header::UPGRADE);
+    protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// One number. The same one many times is one (RFC 9112, section 6.3).
@@ -130,8 +136,12 @@ mod tests {
         ] {
             assert_eq!(check(&mut head(200, lines), false), Err(error), "{lines:?}");
         }
-        assert_eq!(check(&mut head(101, &[]), false), Err(BadAnswer::Switch));
-        assert_eq!(check(&mut head(101, &[]), true), Ok(()));
+        let websocket = &[("Upgrade", "WebSocket")];
+        assert_eq!(check(&mut head(101, websocket), false), Err(BadAnswer::Switch));
+        assert_eq!(check(&mut head(101, websocket), true), Ok(()));
+        for other in [&[][..], &[("Upgrade", "h2c")]] {
+            assert_eq!(check(&mut head(101, other), true), Err(BadAnswer::Switch));
+        }
     }
 
     #[test]
