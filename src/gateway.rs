@@ -348,7 +348,9 @@ impl ProxyHttp for Gateway {
         if let Some(hop) = &ctx.hop {
             wire::forwarded::tell(request, hop)?;
         }
-        if let Some(server) = &ctx.server {
+        if let Some(server) = &ctx.server
+            && session.req_header().version <= Version::HTTP_10
+        {
             wire::head::complete(request, server.server().address)?;
         }
         wire::cookies::join(request)?;

@@ -1,6 +1,7 @@
 //! `gateway explain METHOD URL [-H …]`
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -18,7 +19,7 @@ pub struct Explain {
     /// The request's method, such as `GET`.
     method: String,
     /// Its URL, such as `http://api.example.com/users/7`, or only the path. Where routes depend on the listener,
-    /// its port says which one the request came in at; the first one, without a port.
+    /// its address or port says which one the request came in at; the first one, without a port.
     url: String,
     /// A header, such as `X-Tenant: blue`. As many as there are.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
@@ -36,6 +37,10 @@ impl Explain {
             && let Err(error) = head::check(&request, None)
         {
             writeln!(out, "answer       400: {error}")?;
+            return Ok(());
+        }
+        if request.method == Method::CONNECT {
+            writeln!(out, "answer       405: nothing is tunnelled for clients")?;
             return Ok(());
         }
         match normalized_target(&request) {
@@ -90,15 +95,18 @@ impl Explain {
         Ok(())
     }
 
-    /// The listener with the URL's port, or else the first.
+    /// The listener with the URL's address, or else with its port, or else the first.
     fn listener<'c>(&self, config: &'c Config) -> anyhow::Result<&'c Listener> {
         let url: Uri = self.url.parse().context("this is not a URL")?;
-        let has_port = |listener: &&Listener| match &listener.address {
-            Address::Tcp(address) => url.port_u16() == Some(address.port()),
-            Address::Unix(_) => false,
+        let with = |fits: &dyn Fn(&SocketAddr) -> bool| {
+            let is_it =
+                |listener: &&Listener| matches!(&listener.address, Address::Tcp(address) if fits(address));
+            config.listeners.iter().find(is_it)
         };
-        let listener = config.listeners.iter().find(has_port).or(config.listeners.first());
-        listener.context("there is no listener")
+        let named = url.authority().and_then(|authority| authority.as_str().parse().ok());
+        let has_port = |address: &SocketAddr| url.port_u16() == Some(address.port());
+        let listener = with(&|address| named == Some(*address)).or_else(|| with(&has_port));
+        listener.or(config.listeners.first()).context("there is no listener")
     }
 
     fn request(&self) -> anyhow::Result<RequestHeader> {
@@ -131,7 +139,8 @@ fn destination(config: &Config, action: &Action) -> String {
         Action::Proxy(proxy) => {
             let servers = &config.upstreams[&proxy.upstream].servers;
             let servers: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
-            format!("upstream     {} ({})", proxy.upstream, servers.join(", "))
+            let servers = if servers.is_empty() { "to be discovered".into() } else { servers.join(", ") };
+            format!("upstream     {} ({servers})", proxy.upstream)
         }
         other => format!("answer       {}", routes::action(other)),
     }

@@ -225,6 +225,8 @@ fn explain_agrees_with_what_requests_do() {
     ] {
         assert!(explained.stdout.contains(part), "{part}:\n{}", explained.stdout);
     }
+    let connect = run_in(folder.path(), &["explain", "-c", "gateway.yaml", "CONNECT", "/users"], &[]);
+    assert!(connect.stdout.contains("answer       405: nothing is tunnelled"), "{}", connect.stdout);
     let users = run_in(folder.path(), &["explain", "-c", "gateway.yaml", "GET", "/users"], &[]);
     assert!(
         users.stdout.contains("middlewares  second (response_headers), then first (response_headers)\n"),

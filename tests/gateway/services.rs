@@ -120,10 +120,11 @@ routes:
 }
 
 const SERVICES: &str = "\
-listeners: [{ address: 127.0.0.1:1 }, { address: 127.0.0.1:2 }]
+listeners: [{ address: 127.0.0.1:1 }, { address: 127.0.0.1:2 }, { address: 127.0.0.2:1 }]
 routes:
   - { name: all, respond: { body: all } }
   - { name: two, match: { listeners: [127.0.0.1:2] }, respond: { body: two } }
+  - { name: other, match: { listeners: [127.0.0.2:1] }, respond: { body: other } }
 services:
   - { name: users, bind_address: 127.0.0.1:3, upstreams: [127.0.0.1:9001] }
 ";
@@ -134,6 +135,7 @@ fn explain_and_the_table_know_the_listeners() {
         ("/", "127.0.0.1:1", "all"),
         ("http://localhost:1/", "127.0.0.1:1", "all"),
         ("http://localhost:2/", "127.0.0.1:2", "two"),
+        ("http://127.0.0.2:1/", "127.0.0.2:1", "other"),
         ("http://localhost:3/", "127.0.0.1:3", "users"),
     ] {
         let outcome = run(SERVICES, &["explain", "GET", url]);
