@@ -165,7 +165,10 @@ fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
 
 /// An upstream sees an `Upgrade` only where the route lets clients switch.
 fn with_policy(mut peer: Box<HttpPeer>, switches: bool) -> Box<HttpPeer> {
-    if !switches {
+    if switches {
+        // HTTP/2 has no `Upgrade`, and with `auto` the server would be free to choose it.
+        peer.options.set_http_version(1, 1);
+    } else {
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     }
     peer
