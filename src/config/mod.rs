@@ -116,8 +116,17 @@ pub enum Error {
 impl Config {
     /// Reads a file, or all `*.yaml` and `*.yml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
+        Config::load_in(path, &Environment::of_process(), registry)
+    }
+
+    /// The same, in an environment.
+    pub fn load_in(
+        path: impl AsRef<Path>,
+        environment: &Environment,
+        registry: &Registry,
+    ) -> Result<Config, Error> {
         let (sources, broken) = fragments::read(path.as_ref())?;
-        let read = Config::read(sources, &Environment::of_process(), registry);
+        let read = Config::read(sources, environment, registry);
         if broken.is_empty() {
             return read.map_err(Error::Invalid);
         }

@@ -92,11 +92,20 @@ pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> Process {
     }
 }
 
-/// The gateway in the background may stand elsewhere, and its folders must be there.
-fn can_be_made(path: &Path, at: &At<'_>) {
+/// The gateway in the background may stand elsewhere.
+pub(super) fn is_whole(path: &Path, at: &At<'_>) -> bool {
     if !path.is_absolute() {
         at.error("this path depends on where the gateway is started", "begin it with `/`");
-    } else if !path.parent().is_some_and(Path::is_dir) {
+    }
+    path.is_absolute()
+}
+
+/// Says so if the gateway in the background could not make this file.
+fn can_be_made(path: &Path, at: &At<'_>) {
+    if !is_whole(path, at) {
+        return;
+    }
+    if !path.parent().is_some_and(Path::is_dir) {
         at.error("there is no folder for this file", "make the folder, or choose another");
     } else if path.is_dir() {
         at.error("this is a folder, and a file is wanted", "add the name of a file");
