@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check::Check;
 use super::diagnostic::{Report, Source};
 use super::document::Document;
-use super::process::is_whole;
+use super::files::is_whole;
 use super::{At, all, raw, schema};
 
 /// One server of a group.
