@@ -36,6 +36,15 @@ pub enum AccessSink {
 pub(super) fn validate(raw: &raw::Log, process: &Process, at: &At<'_>) -> Option<LogSettings> {
     let access = match raw.access.as_deref() {
         None | Some("off") => AccessSink::Off,
+        // With an `error_log`, Pingora leads standard output nowhere. Without one, whoever starts it may have led it
+        // somewhere.
+        Some("stdout") if process.daemon && process.error_log.is_some() => {
+            at.key("access").error(
+                "in the background, with an `error_log`, there is no standard output",
+                "name a file, or choose `stderr`: that goes to the `error_log`",
+            );
+            return None;
+        }
         Some("stdout") => AccessSink::Stdout,
         Some("stderr") => AccessSink::Stderr,
         Some(path) if path.contains('/') => {

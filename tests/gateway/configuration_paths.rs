@@ -133,3 +133,19 @@ fn a_file_needs_a_folder_that_may_be_written_to() {
     let (server, more) = NAMED[4](&there);
     good(&validate((format!("{server}, user: root"), more)));
 }
+
+#[test]
+fn a_daemon_with_an_error_log_has_no_standard_output() {
+    let folder = TempDir::new().expect("a folder");
+    let error_log = format!("error_log: {}", folder.path().join("error.log").display());
+    let (daemon, both) = ("daemon: true".to_string(), format!("daemon: true, {error_log}"));
+    let to = |access: &str| format!("{MINIMAL}\nlog: {{ access: {access} }}");
+    let says = ["there is no standard output", "gateway.yaml:4:16\n", "choose `stderr`"];
+    refused(&validate(folder.path(), &both, &to("stdout"), &[]), &says);
+    refused(&validate(folder.path(), &error_log, &to("stdout"), &["--daemon"]), &says);
+    for (server, access) in
+        [(&both, "stderr"), (&both, "off"), (&both, "./access"), (&daemon, "stdout"), (&error_log, "stdout")]
+    {
+        good(&validate(folder.path(), server, &to(access), &[]));
+    }
+}
