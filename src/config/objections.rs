@@ -125,7 +125,10 @@ impl Objections<'_> {
         self.diagnostics.push(Diagnostic {
             place: self.document.place_of(error.instance_path().as_str()),
             message: format!("{} cannot stand here", in_yaml(type_of(error.instance()))),
-            fix: if is_word {
+            fix: if let (true, Some(name)) = (is_word, self.document.name_of(error.instance_path().as_str()))
+            {
+                format!("correct what {name} stands for")
+            } else if is_word {
                 format!("write it in quotes: `\"{written}\"`")
             } else {
                 one_of(&written, choices)

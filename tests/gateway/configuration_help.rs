@@ -65,6 +65,25 @@ const CASES: &[Case] = &[
     ),
     case(("on: [connect]", "on: [5xx]"), ("5:49", NONE, REASONS)),
     case(("on: [connect]", "on: [true]"), ("5:49", "true or false cannot stand here", REASONS)),
+    Case {
+        instead: ("on: [connect]", "on: [\"${Y:-connect}\", foo]"),
+        variables: &[],
+        says: ("5:66", NONE, REASONS),
+    },
+    Case {
+        instead: ("on: [connect]", "on: [\"${Y}\", foo]"),
+        variables: &[("Y", "connect")],
+        says: ("5:57", NONE, REASONS),
+    },
+    Case {
+        instead: ("upstream: city", "upstream: \"${Y:-sekret-city}\""),
+        variables: &[],
+        says: (
+            "5:29",
+            "there is no upstream `${Y:-sekret-city}`\n",
+            "correct what `${Y:-sekret-city}` stands for\n",
+        ),
+    },
     case(("on: [connect]", "on: [conect]"), ("5:49", NONE, "did you mean `connect`?")),
 ];
 
