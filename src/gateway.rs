@@ -166,10 +166,15 @@ fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
 /// An upstream sees an `Upgrade` only where the route lets clients switch. Who switches may be silent for as long as
 /// it likes, but not before the answer: until then, the client's side of the connection keeps the time.
 fn with_policy(mut peer: Box<HttpPeer>, session: &Session, switches: bool) -> Box<HttpPeer> {
+    let options = &mut peer.options;
     if !switches {
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-    } else if let Some(guarded) = session.stream().and_then(Guarded::of)
-        && let Some(limit) = peer.options.read_timeout.take()
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        return peer;
+    }
+    // HTTP/2 has no `Upgrade`, and with `auto` the server would be free to choose it.
+    options.set_http_version(1, 1);
+    if let Some(guarded) = session.stream().and_then(Guarded::of)
+        && let Some(limit) = options.read_timeout.take()
     {
         guarded.guard().expect_answer(limit);
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use pingora_city::config::Config;
+use pingora_city::config::{Config, Environment};
 use pingora_city::middleware::Registry;
 
 /// An API gateway on Pingora. Without a verb, serves what the configuration says.
@@ -63,6 +63,11 @@ impl File {
 
     /// Reads it. All that is wrong with it is the error.
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(self.path()?, &Registry::default())?)
+        self.load_in(&Environment::of_process())
+    }
+
+    /// The same, in an environment.
+    fn load_in(&self, environment: &Environment) -> anyhow::Result<Config> {
+        Ok(Config::load_in(self.path()?, environment, &Registry::default())?)
     }
 }

@@ -1,6 +1,7 @@
 //! Without a verb: serves, or says whether it could.
 
 use clap::Args;
+use pingora_city::config::Environment;
 use pingora_city::server::Start;
 use pingora_city::{observe, server};
 
@@ -23,7 +24,8 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(&self, file: &File) -> anyhow::Result<()> {
-        let config = file.load()?;
+        let environment = Environment::of_process();
+        let config = file.load_in(&if self.daemon { environment.in_background() } else { environment })?;
         if self.validate {
             println!("{} can be used", file.path()?.display());
             return Ok(());

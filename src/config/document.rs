@@ -1,8 +1,10 @@
 //! A configuration as JSON values, with a map from each value back to the place where it was written.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Diagnostic, Place, Source};
@@ -149,25 +151,44 @@ impl Document {
         value
     }
 
-    /// Takes out of a diagnostic what came from outside. A value that did is called what the text calls it.
+    /// Takes out of a message what came from outside. A value that did is called what the text calls it. Remedies
+    /// need no such thing: what they quote of values is named by [`Document::name_of`].
     pub fn conceal(&self, pointer: &str, mut diagnostic: Diagnostic) -> Diagnostic {
         /// Shorter ones are part of many words, and tell nobody anything.
         const TELLING: usize = 6;
+        let mut names: Vec<(&str, &str, bool)> = Vec::new();
         let own = self.filled.get_key_value(pointer);
         for (at, filled) in own.into_iter().chain(&self.filled) {
-            let here = at == pointer;
-            let whole = (&filled.text, filled.parts.first().map_or("…", |(_, name)| name));
-            let parts = filled.parts.iter().map(|(text, name)| (text, &**name));
+            let whole = (&*filled.text, filled.parts.first().map_or("…", |(_, name)| name));
+            let parts = filled.parts.iter().map(|(text, name)| (&**text, &**name));
             for (text, name) in std::iter::once(whole).chain(parts) {
-                if text.len() >= TELLING {
-                    diagnostic.message = diagnostic.message.replace(&**text, name);
-                    diagnostic.fix = diagnostic.fix.replace(&**text, name);
-                } else if here && !text.is_empty() {
-                    diagnostic.message = replace_word(&diagnostic.message, text, name);
-                    diagnostic.fix = replace_word(&diagnostic.fix, text, name);
+                let is_short = text.len() < TELLING;
+                if !text.is_empty() && (at == pointer || !is_short) {
+                    names.push((text, name, is_short));
                 }
             }
         }
+        if names.is_empty() {
+            return diagnostic;
+        }
+        // The longest first, so that nothing is left of it. All at once: a name may contain what it stands for.
+        names.sort_by_key(|(text, ..)| Reverse(text.len()));
+        let any: Vec<String> = names
+            .iter()
+            .map(|(text, _, is_short)| {
+                let text = regex::escape(text);
+                if *is_short { format!(r"\b{{start-half}}{text}\b{{end-half}}") } else { text }
+            })
+            .collect();
+        // Too much to be put into one expression is too much for a message.
+        diagnostic.message = match Regex::new(&any.join("|")) {
+            Ok(any) => any
+                .replace_all(&diagnostic.message, |found: &Captures<'_>| {
+                    names.iter().find(|(text, ..)| *text == &found[0]).map_or("…", |(_, name, _)| name)
+                })
+                .into_owned(),
+            Err(_) => "this is not as it must be here".to_string(),
+        };
         diagnostic
     }
 
@@ -176,22 +197,6 @@ impl Document {
         let names = self.filled.get(pointer)?.parts.iter().map(|(_, name)| format!("`{name}`"));
         Some(names.collect::<Vec<_>>().join(" and "))
     }
-}
-
-/// Puts something in the place of a text wherever it is no part of a longer word.
-fn replace_word(sentence: &str, text: &str, by: &str) -> String {
-    let mut replaced = String::new();
-    let mut rest = sentence;
-    while let Some(at) = rest.find(text) {
-        let (before, behind) = (&rest[..at], &rest[at + text.len()..]);
-        let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let is_part = letter(before.chars().next_back().or(replaced.chars().next_back()))
-            || letter(behind.chars().next());
-        replaced.push_str(before);
-        replaced.push_str(if is_part { text } else { by });
-        rest = behind;
-    }
-    replaced + rest
 }
 
 #[cfg(test)]
@@ -310,9 +315,23 @@ mod tests {
     }
 
     #[test]
-    fn a_short_value_is_concealed_where_it_is_a_word() {
-        assert_eq!(replace_word("text: `x` is not x, nor xx", "x", "$X"), "text: `$X` is not $X, nor xx");
-        assert_eq!(replace_word("ab", "ab", "$X"), "$X");
+    fn values_from_outside_are_concealed_in_messages_and_nowhere_else() {
+        let text = "a: ${SHORT}\nb: ${LONG}\nc: ${NONE:-secret}\nd: x${SHORT}y${LONG}\n";
+        let (document, found) = read(&[text], &[("SHORT", "x"), ("LONG", "secret-7")]);
+        assert_eq!(found, []);
+        for (pointer, message, concealed) in [
+            ("/a", "`x` is not x, nor xx", "`${SHORT}` is not ${SHORT}, nor xx"),
+            ("/b", "x is not secret-7", "x is not ${LONG}"),
+            ("/c", "there is no `secret`", "there is no `${NONE:-secret}`"),
+            ("/c", "secrets: secret-7", "${NONE:-secret}s: ${LONG}"),
+            ("/d", "xxysecret-7, x", "${SHORT}, ${SHORT}"),
+            ("/e", "nothing", "nothing"),
+        ] {
+            let fix = "write `secret`".to_string();
+            let said = Diagnostic { place: Place::default(), message: message.to_string(), fix };
+            let said = document.conceal(pointer, said);
+            assert_eq!((&*said.message, &*said.fix), (concealed, "write `secret`"), "{pointer}");
+        }
     }
 
     #[test]

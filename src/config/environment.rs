@@ -73,6 +73,13 @@ impl Environment {
         std::env::vars_os().filter_map(text).collect()
     }
 
+    /// With `server.daemon`, as if the configuration said so: much that can be used elsewhere is none for a daemon.
+    #[must_use]
+    pub fn in_background(mut self) -> Environment {
+        self.variables.insert(format!("{PREFIX}SERVER__DAEMON"), "true".to_string());
+        self
+    }
+
     /// Puts in what a value names. `None` if it names nothing.
     pub(super) fn fill(&self, text: &str) -> Result<Option<Filled>, Unfilled> {
         if !text.contains("${") {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use openssl::x509::X509;
 
 pub use super::raw::TlsVersion;
-use super::{At, Place, all, networks, raw};
+use super::{At, Place, Process, all, files, networks, raw};
 use crate::tls::certificate::{self, Certificate};
 
 /// One address on which clients are served.
@@ -131,10 +131,15 @@ pub(super) fn take(taken: &mut Taken, who: String, address: &Address, at: &At<'_
     taken.push((who, address.clone()));
 }
 
-pub(super) fn validate(raw: &[raw::Listener], taken: &mut Taken, at: &At<'_>) -> Option<Vec<Listener>> {
+pub(super) fn validate(
+    raw: &[raw::Listener],
+    process: &Process,
+    taken: &mut Taken,
+    at: &At<'_>,
+) -> Option<Vec<Listener>> {
     all(raw.iter().enumerate().map(|(index, raw)| {
         let here = at.index(index);
-        let address = address(&raw.address, &here.key("address"));
+        let address = address(&raw.address, process, &here.key("address"));
         if let Some(address) = &address {
             take(taken, format!("listener {}", index + 1), address, &here.key("address"));
         }
@@ -176,10 +181,11 @@ pub(super) fn validate(raw: &[raw::Listener], taken: &mut Taken, at: &At<'_>) ->
     }))
 }
 
-pub(super) fn address(written: &str, at: &At<'_>) -> Option<Address> {
+pub(super) fn address(written: &str, process: &Process, at: &At<'_>) -> Option<Address> {
     let address = Address::parse(written);
-    match address {
-        Some(_) => {}
+    match &address {
+        Some(Address::Unix(path)) => files::can_be_socket(path, process.writes(), at),
+        Some(Address::Tcp(_)) => {}
         None if written.starts_with("unix:") => at.error(
             "a socket needs a whole path, of at most 107 bytes",
             "write it like `unix:/run/gateway.sock`",

@@ -26,6 +26,7 @@ mod check;
 pub mod diagnostic;
 mod document;
 mod environment;
+mod files;
 mod fragments;
 mod listeners;
 mod log;
@@ -116,8 +117,17 @@ pub enum Error {
 impl Config {
     /// Reads a file, or all `*.yaml` and `*.yml` of a folder, and what the environment adds to it.
     pub fn load(path: impl AsRef<Path>, registry: &Registry) -> Result<Config, Error> {
+        Config::load_in(path, &Environment::of_process(), registry)
+    }
+
+    /// The same, in an environment.
+    pub fn load_in(
+        path: impl AsRef<Path>,
+        environment: &Environment,
+        registry: &Registry,
+    ) -> Result<Config, Error> {
         let (sources, broken) = fragments::read(path.as_ref())?;
-        let read = Config::read(sources, &Environment::of_process(), registry);
+        let read = Config::read(sources, environment, registry);
         if broken.is_empty() {
             return read.map_err(Error::Invalid);
         }
@@ -183,9 +193,9 @@ impl Config {
 fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[Source]>) -> Option<Config> {
     // All sections before any `?`: each reports for itself.
     let server = server::validate(&file.server, &at.key("server"));
-    let log = log::validate(&file.log, &at.key("log"));
+    let log = log::validate(&file.log, &server.process, &at.key("log"));
     let mut taken = listeners::Taken::new();
-    let listeners = listeners::validate(&file.listeners, &mut taken, &at.key("listeners"));
+    let listeners = listeners::validate(&file.listeners, &server.process, &mut taken, &at.key("listeners"));
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let services = services::validate(file, &server, &mut taken, at);
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);

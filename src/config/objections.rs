@@ -4,7 +4,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Map, Value};
 
-use super::diagnostic::{Diagnostic, instead};
+use super::diagnostic::{Diagnostic, instead, nearest};
 use super::document::Document;
 use super::pointer::escape;
 use super::schema::resolve;
@@ -82,7 +82,7 @@ impl Objections<'_> {
                 self.no_such_word(error, [&**expected_value]);
             }
             ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-                self.closest(error, context);
+                self.closest(error, rule, context);
             }
             ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
                 let known = rule["properties"].as_object();
@@ -119,50 +119,61 @@ impl Objections<'_> {
     }
 
     /// Something of a type that none of the alternatives has: often a word that YAML reads as a number.
-    fn foreign(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
-        let words = context.iter().flatten().filter_map(|error| match error.kind() {
-            ValidationErrorKind::Constant { expected_value } => expected_value.as_str(),
-            _ => None,
-        });
-        let words: Vec<&str> = words.collect();
+    fn foreign(&mut self, error: &ValidationError<'_>, choices: &[Choice]) {
         let written = error.instance().to_string();
-        let fix = match &words[..] {
-            [] => "see the key's description in `gateway schema`".to_string(),
-            words if words.contains(&&*written) => format!("write it in quotes: `\"{written}\"`"),
-            words => instead(&written, words.iter().copied()),
-        };
+        let is_word = choices.iter().any(|choice| choice.is_word && choice.name == written);
         self.diagnostics.push(Diagnostic {
             place: self.document.place_of(error.instance_path().as_str()),
             message: format!("{} cannot stand here", in_yaml(type_of(error.instance()))),
-            fix,
+            fix: if let (true, Some(name)) = (is_word, self.document.name_of(error.instance_path().as_str()))
+            {
+                format!("correct what {name} stands for")
+            } else if is_word {
+                format!("write it in quotes: `\"{written}\"`")
+            } else {
+                one_of(&written, choices)
+            },
         });
     }
 
     fn no_such_word<'w>(&mut self, error: &ValidationError<'_>, words: impl IntoIterator<Item = &'w Value>) {
+        let words: Vec<Choice> = words.into_iter().filter_map(Choice::word).collect();
+        self.none_of(error, &words);
+    }
+
+    /// A word that is none of those that could stand here.
+    fn none_of(&mut self, error: &ValidationError<'_>, choices: &[Choice]) {
         let typed = error.instance().as_str().unwrap_or_default();
-        let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
         self.diagnostics.push(Diagnostic {
             place: self.document.place_of(error.instance_path().as_str()),
             message: "this is none of the words that can stand here".to_string(),
-            fix: instead(typed, words),
+            fix: one_of(typed, choices),
         });
     }
 
     /// Of several alternatives, speaks about the one that was meant: of the type that was written, and with the
     /// fewest errors.
-    fn closest(&mut self, error: &ValidationError<'_>, context: &[Vec<ValidationError<'static>>]) {
-        // Words with a description each: schemars makes a branch of every one.
-        let words = context.iter().map(|errors| match &errors[..] {
-            [only] => match only.kind() {
-                ValidationErrorKind::Constant { expected_value } => Some(&**expected_value),
-                _ => None,
-            },
-            _ => None,
-        });
-        if let Some(words) = words.collect::<Option<Vec<&Value>>>() {
-            return self.no_such_word(error, words);
-        }
+    fn closest(
+        &mut self,
+        error: &ValidationError<'_>,
+        rule: &Value,
+        context: &[Vec<ValidationError<'static>>],
+    ) {
+        let choices = self.choices(rule);
         let at = error.instance_path();
+        if let Value::Object(map) = &**error.instance()
+            && let Some(key) = map.keys().next()
+            && choices.iter().any(|choice| choice.is_key)
+            && !map.keys().any(|key| choices.iter().any(|choice| choice.is_key && choice.name == *key))
+        {
+            let pointer = format!("{}/{}", at.as_str(), escape(key));
+            self.diagnostics.push(Diagnostic {
+                place: self.document.place_of_key(&pointer),
+                message: format!("unknown key `{key}`"),
+                fix: one_of(key, &choices),
+            });
+            return;
+        }
         let foreign = |errors: &[ValidationError<'_>]| {
             errors
                 .iter()
@@ -171,12 +182,87 @@ impl Objections<'_> {
         let branch = context.iter().min_by_key(|errors| (foreign(errors), errors.len()));
         match branch {
             Some(errors) if !foreign(errors) => {
+                let is_word = |error: &ValidationError<'_>| {
+                    matches!(
+                        error.kind(),
+                        ValidationErrorKind::Constant { .. } | ValidationErrorKind::Enum { .. }
+                    ) && error.instance_path() == at
+                };
+                if errors.iter().all(is_word) {
+                    // The other alternatives could have been meant as well.
+                    return self.none_of(error, &choices);
+                }
                 for error in errors {
                     self.add(error);
                 }
             }
-            _ => self.foreign(error, context),
+            _ => self.foreign(error, &choices),
         }
+    }
+
+    /// What the alternatives of a rule begin with.
+    fn choices(&self, rule: &Value) -> Vec<Choice> {
+        let alternatives = ["oneOf", "anyOf"].into_iter().filter_map(|key| rule[key].as_array()).flatten();
+        let mut choices = Vec::new();
+        for rule in alternatives.map(|rule| resolve(self.schema, rule)) {
+            let words = rule["enum"].as_array().into_iter().flatten().chain(rule.get("const"));
+            choices.extend(words.filter_map(Choice::word));
+            choices.extend(Choice::mapping(self.schema, rule));
+            if matches!(rule["type"].as_str(), Some("integer" | "number")) {
+                choices.push(Choice::number(meaning(self.schema, rule)));
+            }
+        }
+        choices
+    }
+}
+
+/// What can stand where there are several alternatives.
+struct Choice {
+    /// A word or a key; nothing for a number.
+    name: String,
+    is_word: bool,
+    is_key: bool,
+    /// How it is written.
+    written: String,
+}
+
+impl Choice {
+    fn word(word: &Value) -> Option<Choice> {
+        let name = word.as_str()?.to_string();
+        let written = format!("`{name}`");
+        Some(Choice { name, is_word: true, is_key: false, written })
+    }
+
+    /// A mapping that has one key, below which its settings are.
+    fn mapping(schema: &Value, rule: &Value) -> Option<Choice> {
+        let [name] = &rule["required"].as_array()?[..] else { return None };
+        let name = name.as_str()?.to_string();
+        let settings = resolve(schema, &rule["properties"][&name]);
+        let written = match settings["required"][0].as_str() {
+            Some(key) => format!("`{name}: {{ {key}: … }}`"),
+            None => format!("`{name}: …`"),
+        };
+        Some(Choice { name, is_word: false, is_key: true, written })
+    }
+
+    fn number(meaning: String) -> Choice {
+        Choice { name: String::new(), is_word: false, is_key: false, written: format!("a number: {meaning}") }
+    }
+}
+
+/// The one that was probably meant, or all there are.
+fn one_of(typed: &str, choices: &[Choice]) -> String {
+    let names = choices.iter().map(|choice| &*choice.name);
+    if let Some(name) = nearest(typed, names)
+        && let Some(choice) = choices.iter().find(|choice| choice.name == name)
+    {
+        return format!("did you mean {}?", choice.written);
+    }
+    let all: Vec<&str> = choices.iter().map(|choice| &*choice.written).collect();
+    match &all[..] {
+        [] => "see the key's description in `gateway schema`".to_string(),
+        [only] => format!("there is only {only}"),
+        _ => format!("there are {}", all.join(", ")),
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::unistd::{Group, User};
+use nix::unistd::{AccessFlags, Group, User, getuid};
 use openssl::x509::X509;
 
-use super::{At, all, raw};
+use super::{At, all, files, raw};
 
 /// Settings of the process. What is `None` is as Pingora has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,22 +43,36 @@ pub struct Process {
     pub max_retries: Option<usize>,
 }
 
+impl Process {
+    /// Whether what this process may write is what the gateway may.
+    pub(super) fn writes(&self) -> bool {
+        writes(self.daemon, self.user.as_deref())
+    }
+}
+
+/// In the background, it may become somebody else.
+fn writes(daemon: bool, user: Option<&str>) -> bool {
+    let own = |name| matches!(User::from_name(name), Ok(Some(user)) if user.uid == getuid());
+    !daemon || user.is_none_or(own)
+}
+
 /// What is wrong is reported, and nothing is built from this then.
 pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> Process {
-    for (key, path) in
-        [("pid_file", &raw.pid_file), ("error_log", &raw.error_log), ("upgrade_sock", &raw.upgrade_sock)]
-    {
-        if let Some(path) = path {
-            can_be_made(path, &at.key(key));
-        }
+    let writes = writes(raw.daemon, raw.user.as_deref());
+    let whole = |key: &str, path: &Option<PathBuf>| {
+        let at = at.key(key);
+        path.clone().filter(|path| files::is_whole(path, &at)).map(|path| (path, at))
+    };
+    // In the foreground, nobody writes the first two.
+    if let Some((path, at)) = whole("pid_file", &raw.pid_file) {
+        files::can_be_made(&path, writes && raw.daemon, &at);
     }
-    if let Some(path) = &raw.upgrade_sock
-        && path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket())
-    {
-        at.key("upgrade_sock").error(
-            "there is something that is not a socket",
-            "choose another path: what has this one would be removed",
-        );
+    if let Some((path, at)) = whole("error_log", &raw.error_log) {
+        // Pingora opens it for reading too.
+        files::can_be_opened(&path, AccessFlags::R_OK | AccessFlags::W_OK, writes && raw.daemon, &at);
+    }
+    if let Some((path, at)) = whole("upgrade_sock", &raw.upgrade_sock) {
+        files::can_be_socket(&path, writes, &at);
     }
     if let Some(path) = &raw.ca_file {
         authorities(path, &at.key("ca_file"));
@@ -89,17 +102,6 @@ pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> Process {
         client_bind_to_ipv4: own(&raw.client_bind_to_ipv4, "192.0.2.7", &at.key("client_bind_to_ipv4")),
         client_bind_to_ipv6: own(&raw.client_bind_to_ipv6, "2001:db8::7", &at.key("client_bind_to_ipv6")),
         max_retries: raw.max_retries,
-    }
-}
-
-/// The gateway in the background may stand elsewhere, and its folders must be there.
-fn can_be_made(path: &Path, at: &At<'_>) {
-    if !path.is_absolute() {
-        at.error("this path depends on where the gateway is started", "begin it with `/`");
-    } else if !path.parent().is_some_and(Path::is_dir) {
-        at.error("there is no folder for this file", "make the folder, or choose another");
-    } else if path.is_dir() {
-        at.error("this is a folder, and a file is wanted", "add the name of a file");
     }
 }
 

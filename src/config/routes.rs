@@ -81,6 +81,9 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
             let upstream = raw.upstream.as_ref();
             let upstream =
                 upstream.and_then(|name| known(name, &file.upstreams, "upstream", &at.key("upstream")));
+            if raw.websocket {
+                can_switch(raw, file, &at.key("websocket"));
+            }
             let action = actions::validate(raw, upstream, matched.as_ref().map(|matched| &matched.path), &at);
             let middlewares = all(raw.middlewares.iter().enumerate().map(|(index, name)| {
                 known(name, &file.middlewares, "middleware", &at.key("middlewares").index(index))
@@ -128,6 +131,21 @@ fn retry(raw: &raw::Retry) -> Retry {
         retry.on_status = on.iter().filter_map(status).collect();
     }
     retry
+}
+
+/// In HTTP/2 there is no `Upgrade` (RFC 9113, section 8.2.2), and Pingora has no extended CONNECT in its place. With
+/// `auto`, a request that may switch is sent over HTTP/1.1.
+fn can_switch(raw: &raw::Route, file: &raw::File, at: &At<'_>) {
+    let Some((name, upstream)) = raw.upstream.as_ref().and_then(|name| file.upstreams.get_key_value(name))
+    else {
+        return;
+    };
+    if matches!(upstream.protocol, raw::Protocol::H2 | raw::Protocol::H2c) {
+        at.error_at_key(
+            format!("WebSocket begins over HTTP/1.1, and upstream `{name}` speaks HTTP/2 only"),
+            "write `protocol: h1` or `protocol: auto` in that upstream, or remove `websocket`",
+        );
+    }
 }
 
 /// A name that is defined. What is wrong with the definition is said there, and not again where it is used.

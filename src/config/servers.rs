@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::check::Check;
 use super::diagnostic::{Report, Source};
 use super::document::Document;
+use super::files::is_whole;
 use super::{At, all, raw, schema};
 
 /// One server of a group.
@@ -53,10 +54,15 @@ pub enum ServerSource {
     },
 }
 
-pub(super) fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamServer>, Option<Discovery>)> {
+/// `daemon` is whether the gateway runs in the background.
+pub(super) fn source(
+    raw: &raw::Upstream,
+    daemon: bool,
+    at: &At<'_>,
+) -> Option<(Vec<UpstreamServer>, Option<Discovery>)> {
     match (&raw.servers, &raw.discovery) {
         (Some(list), None) => Some((servers(list, &at.key("servers"))?, None)),
-        (None, Some(found)) => Some((Vec::new(), Some(discovery(found, &at.key("discovery"))?))),
+        (None, Some(found)) => Some((Vec::new(), Some(discovery(found, daemon, &at.key("discovery"))?))),
         // What is wrong with the one that stands here was said.
         (None, None) if !(at.key("servers").is_sound() && at.key("discovery").is_sound()) => None,
         (None, None) => {
@@ -71,9 +77,9 @@ pub(super) fn source(raw: &raw::Upstream, at: &At<'_>) -> Option<(Vec<UpstreamSe
     }
 }
 
-fn discovery(raw: &raw::Discovery, at: &At<'_>) -> Option<Discovery> {
+fn discovery(raw: &raw::Discovery, daemon: bool, at: &At<'_>) -> Option<Discovery> {
     let (source, refresh) = match (&raw.file, &raw.dns, &raw.srv) {
-        (Some(file), None, None) => (file_source(file, &at.key("file"))?, 1),
+        (Some(file), None, None) => (file_source(file, daemon, &at.key("file"))?, 1),
         (None, Some(dns), None) => {
             let at = at.key("dns");
             let name = dns_name(&dns.name, &at.key("name"));
@@ -117,9 +123,13 @@ fn name_servers(raw: &[String], at: &At<'_>) -> Option<Vec<SocketAddr>> {
     }))
 }
 
-fn file_source(raw: &raw::FileSource, at: &At<'_>) -> Option<ServerSource> {
+fn file_source(raw: &raw::FileSource, daemon: bool, at: &At<'_>) -> Option<ServerSource> {
     let path = PathBuf::from(&raw.path);
     let at = at.key("path");
+    // The folder of a daemon is `/`: this file would be found now, and never again.
+    if daemon && !is_whole(&path, &at) {
+        return None;
+    }
     match std::fs::read_to_string(&path) {
         Err(error) => {
             at.error(

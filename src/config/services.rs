@@ -31,7 +31,7 @@ pub(super) fn validate(
     all(file.services.iter().enumerate().map(|(index, raw)| {
         let at = root.key("services").index(index);
         unique(raw, index, file, &mut names, &at.key("name"));
-        let address = listeners::address(&raw.bind_address, &at.key("bind_address"));
+        let address = listeners::address(&raw.bind_address, &server.process, &at.key("bind_address"));
         if let Some(address) = &address {
             listeners::take(taken, format!("service {}", index + 1), address, &at.key("bind_address"));
         }

@@ -178,7 +178,7 @@ pub(super) fn validate(
 ) -> Option<BTreeMap<Name, Upstream>> {
     all(raw.iter().map(|(name, upstream)| {
         let at = at.key(name);
-        let (servers, discovery) = match source(upstream, &at) {
+        let (servers, discovery) = match source(upstream, server.process.daemon, &at) {
             Some((servers, discovery)) => (Some(servers), discovery),
             None => (None, None),
         };

@@ -219,9 +219,9 @@ fn what_is_no_socket_or_somebodys_is_left_alone() {
         )
     };
     for (name, says) in [
-        ("file", "there is a file that is not a socket"),
+        ("file", "there is something that is not a socket"),
         ("live", "somebody listens there"),
-        ("no/such", "No such file or directory"),
+        ("no/such", "there is no folder for this file"),
     ] {
         let outcome = run(&yaml(&at(name)), &[]);
         assert_eq!(outcome.code, Some(1), "{name}: {}", outcome.stderr);

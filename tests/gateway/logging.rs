@@ -108,7 +108,7 @@ fn a_log_that_cannot_be_written_is_said_before_anything_starts() {
         )
     };
     for (access, says) in
-        [("console", "this is no place for lines"), ("/no/such/folder", "the access log cannot be written")]
+        [("console", "this is no place for lines"), ("/no/such/folder", "there is no folder for this file")]
     {
         let outcome = run(&yaml(access), &[]);
         assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);

@@ -7,6 +7,8 @@ mod support;
 mod answers;
 mod command_line;
 mod configuration;
+mod configuration_help;
+mod configuration_paths;
 mod configuration_texts;
 mod configuration_values;
 mod endings;

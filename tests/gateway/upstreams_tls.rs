@@ -1,9 +1,10 @@
 //! The connection to an upstream: TLS, the versions of HTTP, and the way through a forward proxy.
 
 use crate::support::{
-    ForwardProxy, Gateway, GrpcOrigin, Origin, TlsOrigin, UpstreamAuthority as Authority, get, validate,
+    ForwardProxy, Gateway, GrpcOrigin, Origin, TlsOrigin, UpstreamAuthority as Authority, get, get_with,
+    validate,
 };
-use crate::upstreams::{before, server};
+use crate::upstreams::{before, server, with_route};
 
 const BOTH: &[u8] = b"\x02h2\x08http/1.1";
 const OLD: &[u8] = b"\x08http/1.1";
@@ -94,6 +95,49 @@ fn the_version_of_http_is_the_one_that_is_wanted() {
     let h1 = Origin::start("blue");
     assert_eq!(get(before(&[server(&h1, "")], "protocol: auto").address(), "/").status, 200);
     assert_eq!(get(before(&[server(&h1, "")], "protocol: h2c").address(), "/").status, 502);
+}
+
+#[test]
+fn who_may_choose_http2_is_not_asked_to_switch_in_it() {
+    let authority = Authority::new();
+    let origin = TlsOrigin::start(&authority.sign("users.internal"), BOTH, None);
+    let tls = format!("tls: {{ sni: users.internal, ca: {} }}, protocol: auto", authority.ca().display());
+    let servers = [format!("{{ address: \"{}\" }}", origin.address())];
+    let switch =
+        ["Connection: close", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+    for (route, asked) in [("websocket: true", "HTTP/1.1 nobody"), ("websocket: false", "HTTP/2.0 nobody")] {
+        let gateway = with_route(&servers, &tls, route);
+        // First, so that a connection is kept that must not be used for it.
+        assert_eq!(get(gateway.address(), "/").body, "HTTP/2.0 nobody", "{route}");
+        assert_eq!(get_with(gateway.address(), "/", &switch).body, asked, "{route}");
+    }
+}
+
+#[test]
+fn websocket_and_http2_alone_do_not_go_together() {
+    let authority = Authority::new();
+    let tls = format!("tls: {{ sni: a.b, ca: {} }}", authority.ca().display());
+    let outcome = |settings: &str, websocket: bool| {
+        validate(&format!(
+            "listeners: [{{ address: 127.0.0.1:6210 }}]\nroutes: [{{ name: r, upstream: u, websocket: {websocket} }}]\n\
+             upstreams:\n  u: {{ servers: [{{ address: 127.0.0.1:1 }}], {settings} }}\n"
+        ))
+    };
+    for settings in [format!("{tls}, protocol: h2"), "protocol: h2c".to_string()] {
+        let refused = outcome(&settings, true);
+        assert_eq!(refused.code, Some(1), "{settings}: {}", refused.stderr);
+        for part in
+            ["upstream `u` speaks HTTP/2 only", "gateway.yaml:2:34\n", "`protocol: auto`", "1 problem"]
+        {
+            assert!(refused.stderr.contains(part), "`{part}` is not said: {}", refused.stderr);
+        }
+        assert_eq!(outcome(&settings, false).code, Some(0), "{settings}");
+    }
+    for settings in
+        ["protocol: h1".to_string(), format!("{tls}, protocol: auto"), "protocol: auto".to_string()]
+    {
+        assert_eq!(outcome(&settings, true).code, Some(0), "{settings}");
+    }
 }
 
 #[test]

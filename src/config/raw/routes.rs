@@ -27,7 +27,8 @@ pub struct Route {
     /// As what the upstream sees path and query.
     pub rewrite: Option<Rewrite>,
     /// Whether a client may switch to WebSocket, over HTTP/1.1. No other protocol can be switched to, and unless
-    /// this is `true`, none: the upstream is not told of the wish. `false` unless set (lesson 23).
+    /// this is `true`, none: the upstream is not told of the wish. Its `protocol` must be `h1` or `auto`. `false`
+    /// unless set (lesson 23).
     #[serde(default)]
     pub websocket: bool,
     /// How long a request may take as a whole, in seconds, however many servers are tried. What

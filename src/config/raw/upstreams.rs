@@ -118,7 +118,7 @@ pub struct SrvSource {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// Where it is (lesson 34).
+    /// Where it is. Begins with `/` if the gateway runs in the background (lesson 34).
     pub path: String,
 }
 

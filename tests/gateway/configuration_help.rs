@@ -1,0 +1,116 @@
+//! Remedies that can be followed: they name all that could stand there, and nothing that could not.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use crate::support::{Outcome, run_in};
+
+const GOOD: &str = "\
+listeners: [{ address: 127.0.0.1:6210 }]
+upstreams: { city: { servers: [{ address: 127.0.0.1:9001 }], balance: round_robin } }
+middlewares: { h: { response_headers: { set: { A: b } } } }
+routes:
+  - { name: city, upstream: city, retry: { on: [connect] } }
+";
+
+fn validate(what: &str, by: &str, variables: &[(&str, &str)]) -> Outcome {
+    assert!(GOOD.contains(what), "{what}");
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("gateway.yaml"), GOOD.replace(what, by)).expect("it is written");
+    run_in(folder.path(), &["-t", "--config", "gateway.yaml"], variables)
+}
+
+struct Case {
+    instead: (&'static str, &'static str),
+    variables: &'static [(&'static str, &'static str)],
+    /// Place, message and remedy. Nothing else is said.
+    says: (&'static str, &'static str, &'static str),
+}
+
+const fn case(
+    instead: (&'static str, &'static str),
+    says: (&'static str, &'static str, &'static str),
+) -> Case {
+    Case { instead, variables: &[], says }
+}
+
+const NONE: &str = "this is none of the words that can stand here";
+const BALANCES: &str = "there are `round_robin`, `random`, `least_connections`, `p2c`, \
+                        `consistent: { by: … }`, `sticky: { cookie: … }`\n";
+const REASONS: &str = "there are `connect`, `timeout`, `reset`, a number: A status from 400 to 599.\n";
+
+const CASES: &[Case] = &[
+    case(
+        ("balance: round_robin", "balance: least_conn"),
+        ("2:71", NONE, "did you mean `least_connections`?"),
+    ),
+    case(("balance: round_robin", "balance: fastest"), ("2:71", NONE, BALANCES)),
+    case(
+        ("balance: round_robin", "balance: sticky"),
+        ("2:71", NONE, "did you mean `sticky: { cookie: … }`?"),
+    ),
+    case(("balance: round_robin", "balance: { hash: 1 }"), ("2:73", "unknown key `hash`", BALANCES)),
+    case(
+        ("balance: round_robin", "balance: { consistant: { by: path } }"),
+        ("2:73", "unknown key `consistant`", "did you mean `consistent: { by: … }`?"),
+    ),
+    case(
+        ("balance: round_robin", "balance: { consistent: { by: paht } }"),
+        ("2:91", NONE, "did you mean `path`?"),
+    ),
+    case(
+        ("balance: round_robin", "balance: [random]"),
+        ("2:62", "a list cannot stand here", "did you mean `random`?"),
+    ),
+    case(("on: [connect]", "on: [5xx]"), ("5:49", NONE, REASONS)),
+    case(("on: [connect]", "on: [true]"), ("5:49", "true or false cannot stand here", REASONS)),
+    Case {
+        instead: ("on: [connect]", "on: [\"${Y:-connect}\", foo]"),
+        variables: &[],
+        says: ("5:66", NONE, REASONS),
+    },
+    Case {
+        instead: ("on: [connect]", "on: [\"${Y}\", foo]"),
+        variables: &[("Y", "connect")],
+        says: ("5:57", NONE, REASONS),
+    },
+    Case {
+        instead: ("upstream: city", "upstream: \"${Y:-sekret-city}\""),
+        variables: &[],
+        says: (
+            "5:29",
+            "there is no upstream `${Y:-sekret-city}`\n",
+            "correct what `${Y:-sekret-city}` stands for\n",
+        ),
+    },
+    case(("on: [connect]", "on: [conect]"), ("5:49", NONE, "did you mean `connect`?")),
+];
+
+#[test]
+fn a_remedy_names_all_that_could_stand_there() {
+    let mut wrong = Vec::new();
+    for Case { instead: (what, by), variables, says: (place, message, fix) } in CASES {
+        let outcome = validate(what, by, variables);
+        let lines = [*message, &format!("gateway.yaml:{place}\n"), fix, ": 1 problem\n"];
+        if outcome.code != Some(1) || !lines.iter().all(|line| outcome.stderr.contains(line)) {
+            wrong.push(format!("{by}: {place} {fix}\n{}", outcome.stderr));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_recommended_can_be_used() {
+    for (what, by) in [
+        ("name: city", "name: city"),
+        ("round_robin", "least_connections"),
+        ("round_robin", "p2c"),
+        ("round_robin", "{ consistent: { by: path } }"),
+        ("round_robin", "{ sticky: { cookie: a } }"),
+        ("[connect]", "[timeout, 503]"),
+    ] {
+        let outcome = validate(what, by, &[]);
+        assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{by}");
+    }
+}
