@@ -84,6 +84,30 @@ const CASES: &[Case] = &[
             "correct what `${Y:-sekret-city}` stands for\n",
         ),
     },
+    case(
+        ("upstream: city", "upstream: city, match: { headers: { X-Version: 1.10 } }"),
+        ("5:66", "text is wanted here, and a number was found", "help: put it in quotes: `\"1.10\"`\n"),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { query: { n: true } }"),
+        ("5:56", "text is wanted here, and true or false was found", "help: put it in quotes: `\"true\"`\n"),
+    ),
+    case(
+        ("A: b", "A: 0x10"),
+        ("3:51", "text is wanted here, and a number was found", "help: put it in quotes: `\"0x10\"`\n"),
+    ),
+    case(
+        ("name: city", "name: 7"),
+        ("5:13", "text is wanted here, and a number was found", "help: put it in quotes: `\"7\"`: What logs"),
+    ),
+    case(
+        ("balance: round_robin", "timeouts: { read: 5 }"),
+        ("2:80", "text is wanted here, and a number was found", "help: write it like `500ms`"),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { query: { n: [1] } }"),
+        ("5:53", "text is wanted here, and a list was found", "help: see its description"),
+    ),
     case(("on: [connect]", "on: [conect]"), ("5:49", NONE, "did you mean `connect`?")),
 ];
 
@@ -109,6 +133,7 @@ fn what_is_recommended_can_be_used() {
         ("round_robin", "{ consistent: { by: path } }"),
         ("round_robin", "{ sticky: { cookie: a } }"),
         ("[connect]", "[timeout, 503]"),
+        ("upstream: city", "upstream: city, match: { headers: { X-Version: \"1.10\" } }"),
     ] {
         let outcome = validate(what, by, &[]);
         assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{by}");
