@@ -1,7 +1,11 @@
 //! What becomes of a route's requests: an upstream gets them, or the gateway answers by itself.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use regex::Regex;
+use regex_automata::util::interpolate;
 
 use super::matches::{PathRule, written};
 use super::{At, Name, raw};
@@ -141,9 +145,45 @@ fn rewrite(raw: &raw::Route, rule: Option<&PathRule>, at: &At<'_>) -> Option<Rew
 fn new_path(path: &str, rule: Option<&PathRule>, at: &At<'_>) -> Option<String> {
     match rule {
         // With groups in it, it is no path yet.
-        Some(PathRule::Pattern(_)) if path.starts_with('/') => Some(path.to_string()),
+        Some(PathRule::Pattern(pattern)) if path.starts_with('/') => {
+            has_groups(&pattern.regex, path, at).then(|| path.to_string())
+        }
         _ => written(path, at),
     }
+}
+
+/// Whether the expression has all groups that stand in this path. In the place of any other, there would be nothing.
+fn has_groups(regex: &Regex, path: &str, at: &At<'_>) -> bool {
+    let missing = RefCell::new(None);
+    interpolate::string(
+        path,
+        |number, _| {
+            if number >= regex.captures_len() {
+                missing.borrow_mut().get_or_insert(number.to_string());
+            }
+        },
+        |name| {
+            if !regex.capture_names().flatten().any(|known| known == name) {
+                missing.borrow_mut().get_or_insert(name.to_string());
+            }
+            None
+        },
+        &mut String::new(),
+    );
+    let Some(missing) = missing.into_inner() else { return true };
+    let groups = regex.capture_names().enumerate().skip(1);
+    let groups: Vec<String> = groups
+        .map(|(number, name)| match name {
+            Some(name) => format!("`$${{{name}}}`"),
+            None => format!("`$${{{number}}}`"),
+        })
+        .collect();
+    let fix = match &groups[..] {
+        [] => "put parentheses around what is to stand here, and write `$${1}`".to_string(),
+        groups => format!("write {}", groups.join(" or ")),
+    };
+    at.error(format!("the expression has no group `{missing}`"), fix);
+    false
 }
 
 fn respond(raw: &raw::Respond, at: &At<'_>) -> Option<Respond> {

@@ -131,6 +131,12 @@ impl Document {
         }
     }
 
+    /// How the value at this pointer is written.
+    pub fn written(&self, pointer: &str) -> Option<&str> {
+        let place = &self.places.get(pointer)?.value;
+        self.sources.get(place.source)?.text.get(place.span.clone())
+    }
+
     /// The entry at this pointer, or of what would contain it.
     fn nearest(&self, pointer: &str) -> Option<&Entry> {
         let mut pointer = pointer;

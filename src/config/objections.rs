@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, instead, nearest};
 use super::document::Document;
 use super::pointer::escape;
 use super::schema::resolve;
+use super::yaml::Node;
 
 /// Collects them.
 pub struct Objections<'d> {
@@ -69,10 +70,17 @@ impl Objections<'_> {
                     }
                 };
                 let found = type_of(error.instance());
+                let quoted = self.in_quotes(error, rule);
+                // What it is for is said with them only if somebody has written it down.
+                let fix = match (quoted, described(schema, rule)) {
+                    (Some(quoted), Some(meaning)) => format!("{quoted}: {meaning}"),
+                    (Some(quoted), None) => quoted,
+                    (None, _) => like_this(rule) + &meaning(schema, rule),
+                };
                 self.diagnostics.push(Diagnostic {
                     place,
                     message: format!("{} is wanted here, and {} was found", in_yaml(&wanted), in_yaml(found)),
-                    fix: like_this(rule) + &meaning(schema, rule),
+                    fix,
                 });
             }
             ValidationErrorKind::Enum { options } => {
@@ -116,6 +124,17 @@ impl Objections<'_> {
                 fix: meaning(schema, rule),
             }),
         }
+    }
+
+    /// A remedy for what YAML reads as a number, say, where any text would do. As it was written: `1.10` is not `1.1`.
+    fn in_quotes(&self, error: &ValidationError<'_>, rule: &Value) -> Option<String> {
+        let any_text = rule["type"] == "string"
+            && ["pattern", "enum", "const", "format"].iter().all(|key| rule[*key].is_null());
+        let written = self.document.written(error.instance_path().as_str())?;
+        // Not an alias, nor a variable that sets the key.
+        let is_it = matches!(**error.instance(), Value::Number(_) | Value::Bool(_))
+            && Node::scalar(written, true) == **error.instance();
+        (any_text && is_it).then(|| format!("put it in quotes: `\"{written}\"`"))
     }
 
     /// Something of a type that none of the alternatives has: often a word that YAML reads as a number.
@@ -282,10 +301,13 @@ fn like_this(rule: &Value) -> String {
 
 /// What the doc comment of a key, or of its type, says in its first paragraph.
 fn meaning(schema: &Value, rule: &Value) -> String {
-    let target = resolve(schema, rule);
-    let text = rule["description"].as_str().or_else(|| target["description"].as_str());
-    let text = text.unwrap_or("see its description in `gateway schema`");
-    text.split("\n\n").next().unwrap_or(text).replace('\n', " ")
+    described(schema, rule).unwrap_or_else(|| "see its description in `gateway schema`".to_string())
+}
+
+/// The same, if there is one.
+fn described(schema: &Value, rule: &Value) -> Option<String> {
+    let text = rule["description"].as_str().or_else(|| resolve(schema, rule)["description"].as_str())?;
+    Some(text.split("\n\n").next().unwrap_or(text).replace('\n', " "))
 }
 
 fn type_of(value: &Value) -> &'static str {

@@ -84,6 +84,30 @@ const CASES: &[Case] = &[
             "correct what `${Y:-sekret-city}` stands for\n",
         ),
     },
+    case(
+        ("upstream: city", "upstream: city, match: { headers: { X-Version: 1.10 } }"),
+        ("5:66", "text is wanted here, and a number was found", "help: put it in quotes: `\"1.10\"`\n"),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { query: { n: true } }"),
+        ("5:56", "text is wanted here, and true or false was found", "help: put it in quotes: `\"true\"`\n"),
+    ),
+    case(
+        ("A: b", "A: 0x10"),
+        ("3:51", "text is wanted here, and a number was found", "help: put it in quotes: `\"0x10\"`\n"),
+    ),
+    case(
+        ("name: city", "name: 7"),
+        ("5:13", "text is wanted here, and a number was found", "help: put it in quotes: `\"7\"`: What logs"),
+    ),
+    case(
+        ("balance: round_robin", "timeouts: { read: 5 }"),
+        ("2:80", "text is wanted here, and a number was found", "help: write it like `500ms`"),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { query: { n: [1] } }"),
+        ("5:53", "text is wanted here, and a list was found", "help: see its description"),
+    ),
     case(("on: [connect]", "on: [conect]"), ("5:49", NONE, "did you mean `connect`?")),
 ];
 
@@ -109,8 +133,45 @@ fn what_is_recommended_can_be_used() {
         ("round_robin", "{ consistent: { by: path } }"),
         ("round_robin", "{ sticky: { cookie: a } }"),
         ("[connect]", "[timeout, 503]"),
+        ("upstream: city", "upstream: city, match: { headers: { X-Version: \"1.10\" } }"),
     ] {
         let outcome = validate(what, by, &[]);
         assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{by}");
     }
+}
+
+#[test]
+fn a_path_has_only_groups_that_its_expression_has() {
+    let route = |regex: &str, path: &str| {
+        format!("upstream: city, match: {{ path_regex: \"{regex}\" }}, rewrite: {{ path: \"{path}\" }}")
+    };
+    let two = "/u/([0-9]+)/(?<last>.+)";
+    for (regex, path, missing, fix) in [
+        ("/u/([0-9]+)", "/v/$1_old", "1_old", "write `$${1}`\n"),
+        (two, "/$2/$3", "3", "write `$${1}` or `$${last}`\n"),
+        (two, "/$first", "first", "write `$${1}` or `$${last}`\n"),
+        ("/u/.+", "/$1", "1", "put parentheses around"),
+    ] {
+        let outcome = validate("upstream: city", &route(regex, path), &[]);
+        assert_eq!(outcome.code, Some(1), "{path}");
+        for part in
+            [&*format!("the expression has no group `{missing}`\n"), "gateway.yaml:5:", fix, ": 1 problem"]
+        {
+            assert!(outcome.stderr.contains(part), "`{part}` is not said: {}", outcome.stderr);
+        }
+    }
+    for (regex, path) in [
+        ("/u/([0-9]+)", "/v/$${1}_old"),
+        (two, "/$2/$1/$last/$${last}/$0"),
+        ("/u/.+", "/$$1"),
+        ("/u/.+", "/$"),
+        ("/u/.+", "/v"),
+    ] {
+        let outcome = validate("upstream: city", &route(regex, path), &[]);
+        assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{path}");
+    }
+    // A redirect has the same paths.
+    let redirect = "match: { path_regex: \"/u/(.+)\" }, redirect: { path: \"/$2\" }";
+    let outcome = validate("upstream: city, retry: { on: [connect] }", redirect, &[]);
+    assert!(outcome.stderr.contains("the expression has no group `2`\n"), "{}", outcome.stderr);
 }
