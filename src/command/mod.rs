@@ -63,7 +63,7 @@ impl File {
 
     /// Reads it. All that is wrong with it is the error.
     fn load(&self) -> anyhow::Result<Config> {
-        self.load_in(&Environment::of_process())
+        self.load_in(&Environment::of_process().to_ask())
     }
 
     /// The same, in an environment.

@@ -13,13 +13,20 @@ pub struct Check<'d> {
     document: &'d Document,
     /// Values of which it was said already that they are wrong. Something else stands in their place.
     doubtful: BTreeSet<String>,
+    /// Whether somebody only asks what it means.
+    asks: bool,
     found: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'d> Check<'d> {
     /// Nothing is known to be wrong yet, but for the values at these pointers.
     pub fn new(document: &'d Document, doubtful: BTreeSet<String>) -> Check<'d> {
-        Check { document, doubtful, found: RefCell::default() }
+        Check { document, doubtful, asks: false, found: RefCell::default() }
+    }
+
+    /// For somebody who is not going to serve with it, and so needs none of the rights that this takes.
+    pub fn for_who_asks(self, asks: bool) -> Check<'d> {
+        Check { asks, ..self }
     }
 
     /// The whole document.
@@ -44,6 +51,11 @@ pub struct At<'c> {
 }
 
 impl<'c> At<'c> {
+    /// Whether somebody only asks what the configuration means.
+    pub fn asks(&self) -> bool {
+        self.check.asks
+    }
+
     /// The value under a key of this one.
     pub fn key(&self, key: &str) -> At<'c> {
         At { check: self.check, pointer: format!("{}/{}", self.pointer, escape(key)) }

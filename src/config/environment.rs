@@ -35,6 +35,8 @@ static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Whether somebody only asks.
+    pub(super) asks: bool,
 }
 
 /// A value in which something was put.
@@ -71,6 +73,12 @@ impl Environment {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         std::env::vars_os().filter_map(text).collect()
+    }
+
+    /// For somebody who asks what a configuration means, and may have fewer rights than who serves with it.
+    #[must_use]
+    pub fn to_ask(self) -> Environment {
+        Environment { asks: true, ..self }
     }
 
     /// With `server.daemon`, as if the configuration said so: much that can be used elsewhere is none for a daemon.
@@ -152,7 +160,7 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Environment {
-        Environment { variables: variables.into_iter().collect() }
+        Environment { variables: variables.into_iter().collect(), asks: false }
     }
 }
 

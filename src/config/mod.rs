@@ -171,7 +171,7 @@ impl Config {
 
         let mut config = None;
         if let Some(value) = findings.rest {
-            let check = Check::new(&document, findings.doubtful);
+            let check = Check::new(&document, findings.doubtful).for_who_asks(environment.asks);
             match serde_json::from_value::<raw::File>(value) {
                 Ok(file) => config = validate(&file, &check.root(), registry, &document.sources),
                 // Without serde's sentence, which quotes the value.

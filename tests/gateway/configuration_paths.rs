@@ -107,11 +107,11 @@ fn a_file_needs_a_folder_that_may_be_written_to() {
         fs::copy(PROGRAM, &program).expect("it is there");
         fs::set_permissions(&program, open).expect("it is ours");
     }
-    let validate = |(server, more): (String, String)| {
+    let run = |verb: &str, (server, more): (String, String)| {
         fs::write(folder.path().join("gateway.yaml"), format!("server: {{ {server} }}\n{more}\n"))
             .expect("it is written");
         let mut command = Command::new(if is_root { program.as_os_str() } else { PROGRAM.as_ref() });
-        command.args(["-t", "-c", "gateway.yaml"]).current_dir(folder.path()).stdin(Stdio::null());
+        command.args([verb, "-c", "gateway.yaml"]).current_dir(folder.path()).stdin(Stdio::null());
         if is_root {
             command.uid(65534).gid(65534);
         }
@@ -119,6 +119,7 @@ fn a_file_needs_a_folder_that_may_be_written_to() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     };
+    let validate = |named| run("-t", named);
     let (new, there) = (closed.join("x").display().to_string(), closed.join("there").display().to_string());
     for named in NAMED {
         let says = ["this file cannot be made: Permission denied", "gateway.yaml:", "write to the folder"];
@@ -132,6 +133,10 @@ fn a_file_needs_a_folder_that_may_be_written_to() {
     good(&validate((format!("pid_file: {new}, error_log: {there}"), MINIMAL.to_string())));
     let (server, more) = NAMED[4](&there);
     good(&validate((format!("{server}, user: root"), more)));
+    // Who asks what the file means need not be who serves with it.
+    for named in NAMED {
+        assert_eq!(run("routes", named(&new)).code, Some(0));
+    }
 }
 
 #[test]
