@@ -1,7 +1,7 @@
 //! The program itself.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -60,7 +60,7 @@ impl Gateway {
         let mut ended = None;
         until("the gateway listens", || {
             ended = gateway.process.try_wait().expect("it is our child");
-            ended.is_some() || TcpStream::connect(address).is_ok()
+            ended.is_some() || listens(gateway.process.id(), address.port())
         });
         if ended.is_some() {
             let log = gateway.log();
@@ -112,6 +112,26 @@ impl Gateway {
         });
         ended.expect("it has ended")
     }
+}
+
+/// Whether this process listens on the port. That somebody does says little: while it starts, others may have it.
+fn listens(pid: u32, port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists sockets");
+    let of_port = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        columns.next().is_some_and(|local| local.ends_with(&format!(":{port:04X}")))
+            && columns.nth(1) == Some(LISTEN)
+    };
+    let inodes: Vec<String> = sockets
+        .lines()
+        .filter(of_port)
+        .filter_map(|line| Some(format!("socket:[{}]", line.split_whitespace().nth(9)?)))
+        .collect();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|file| inodes.iter().any(|inode| file.as_os_str() == inode.as_str()))
 }
 
 impl Drop for Gateway {
