@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Extensions, HeaderValue};
+use pingora::prelude::*;
+use pingora::proxy::Session;
 
 use crate::middleware::Phases;
+use crate::observe::access::Entry;
 use crate::route::Route;
 use crate::upkeep::BusyGuard;
 use crate::upstream::{Failure, InFlight, Replay, Tries};
@@ -31,6 +34,8 @@ pub struct Ctx {
     pub(crate) route: Option<Arc<Route>>,
     /// The server that is working on it.
     pub(crate) server: Option<InFlight>,
+    /// Whether its upstream was asked to switch protocols.
+    pub(crate) switches: bool,
     /// Whether its answer is one without a body.
     pub(crate) bodiless: bool,
     /// Its time, and who has failed it.
@@ -105,6 +110,28 @@ impl Ctx {
     /// The route, if its policies have something to do in one of these phases.
     pub(crate) fn route_using(&self, phases: Phases) -> Option<Arc<Route>> {
         self.route.as_ref().filter(|route| route.chain.uses(phases)).cloned()
+    }
+}
+
+/// What the access log says of a request.
+pub fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -> Entry<'e> {
+    let request = session.req_header();
+    let is_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
+    Entry {
+        level: if is_upstream { "WARN" } else { "INFO" },
+        path: request.uri.path(),
+        method: request.method.as_str(),
+        route: ctx.route().map(|route| &*route.name),
+        upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
+        server: ctx.asked_last(),
+        status: session.response_written().map_or(0, |response| response.status.as_u16()),
+        duration_ms: ctx
+            .begun
+            .map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        bytes: session.body_bytes_sent(),
+        client: ctx.client,
+        request_id: ctx.id(),
+        error: error.map(|error| error.etype().as_str()),
     }
 }
 

@@ -17,10 +17,10 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::config::{Address, Protocol};
-use crate::context::Ctx;
-use crate::listen::{self, Guarded};
+use crate::context::{self, Ctx};
+use crate::listen::{self, Guard};
 use crate::middleware::Phases;
-use crate::observe::access::{AccessLog, Entry};
+use crate::observe::access::AccessLog;
 use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
 use crate::state::State;
@@ -47,9 +47,9 @@ impl Gateway {
     /// Refuses what two servers could read in two ways.
     fn check(&self, session: &Session) -> Result<()> {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-        if let Some(guarded) = session.stream().and_then(Guarded::of) {
-            guarded.guard().free();
-            let most = usize::try_from(guarded.guard().header_bytes()).unwrap_or(usize::MAX);
+        if let Some(guard) = listen::guard(session) {
+            guard.free();
+            let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
             if raw.as_ref().is_some_and(|raw| raw.len() > most) {
                 return Refusal::LongHead.into_error();
             }
@@ -77,7 +77,7 @@ impl Gateway {
     /// Which request this is, and whose.
     fn identify(&self, session: &Session, ctx: &mut Ctx) {
         ctx.id = Some(wire::request_id::of(session.req_header()));
-        let peer = session.stream().and_then(Guarded::of).and_then(|guarded| guarded.guard().peer().cloned());
+        let peer = listen::guard(session).and_then(|guard| guard.peer().cloned());
         // The streams of HTTP/2 are not the one that is guarded.
         let peer = peer.or_else(|| Some(Peer::new(session.client_addr()?.as_inet()?.ip())));
         let state = self.state.load();
@@ -173,10 +173,10 @@ fn with_policy(mut peer: Box<HttpPeer>, session: &Session, switches: bool) -> Bo
     }
     // HTTP/2 has no `Upgrade`, and with `auto` the server would be free to choose it.
     options.set_http_version(1, 1);
-    if let Some(guarded) = session.stream().and_then(Guarded::of)
+    if let Some(guard) = listen::guard(session)
         && let Some(limit) = options.read_timeout.take()
     {
-        guarded.guard().expect_answer(limit);
+        guard.expect_answer(limit);
     }
     peer
 }
@@ -325,6 +325,7 @@ impl ProxyHttp for Gateway {
         let left = rescue::refuse(ctx.tries.time_left())?;
         let number = ctx.tries.begin();
         let switches = asked_to_switch(session, ctx);
+        ctx.switches = switches;
         // Who asks before it sends its body may hear the answer first, and what then follows on the connection is
         // anybody's guess: nobody shares it.
         let alone = session.req_header().headers.contains_key(header::EXPECT);
@@ -380,8 +381,8 @@ impl ProxyHttp for Gateway {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // From here on, silence is no fault.
             session.set_read_timeout(None);
-            if let Some(guarded) = session.stream().and_then(Guarded::of) {
-                guarded.guard().free();
+            if let Some(guard) = listen::guard(session) {
+                guard.free();
             }
         }
         let trailers = session.is_http2() && response.version == Version::HTTP_2;
@@ -426,6 +427,11 @@ impl ProxyHttp for Gateway {
         if ctx.bodiless {
             *body = None;
         }
+        if ctx.switches
+            && let Some(guard) = listen::guard(session)
+        {
+            guard.answered();
+        }
         if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
             route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
         }
@@ -455,7 +461,7 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
         // Its client has not left: it was not answered in time.
-        if session.stream().and_then(Guarded::of).is_some_and(|guarded| guarded.guard().is_overdue()) {
+        if listen::guard(session).is_some_and(Guard::is_overdue) {
             error = Error::because(ReadTimedout, "the answer to an upgrade", error).into_up();
         }
         let again = try_again(session, &error, ctx, reused);
@@ -477,29 +483,7 @@ impl ProxyHttp for Gateway {
             route.chain.logging(session, error, ctx);
         }
         if let Some(access) = &self.access {
-            access.write(&entry(session, error, ctx));
+            access.write(&context::entry(session, error, ctx));
         }
-    }
-}
-
-/// What the access log says of a request.
-fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -> Entry<'e> {
-    let request = session.req_header();
-    let is_upstream = error.is_some_and(|error| *error.esource() == ErrorSource::Upstream);
-    Entry {
-        level: if is_upstream { "WARN" } else { "INFO" },
-        path: request.uri.path(),
-        method: request.method.as_str(),
-        route: ctx.route().map(|route| &*route.name),
-        upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
-        server: ctx.asked_last(),
-        status: session.response_written().map_or(0, |response| response.status.as_u16()),
-        duration_ms: ctx
-            .begun
-            .map_or(0, |begun| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
-        bytes: session.body_bytes_sent(),
-        client: ctx.client,
-        request_id: ctx.id(),
-        error: error.map(|error| error.etype().as_str()),
     }
 }

@@ -60,6 +60,8 @@ pub struct Guard {
     deadline: AtomicU64,
     /// How many bytes of a head were read.
     read: AtomicU32,
+    /// How long an answer, or its next piece, may take, in milliseconds.
+    patience: AtomicU64,
 }
 
 impl Guard {
@@ -72,6 +74,7 @@ impl Guard {
             phase: AtomicU8::new(FREE),
             deadline: AtomicU64::new(0),
             read: AtomicU32::new(0),
+            patience: AtomicU64::new(0),
         };
         guard.enter(WAITING, limits.idle);
         Arc::new(guard)
@@ -98,9 +101,17 @@ impl Guard {
         self.enter(OPENING, self.limits.idle);
     }
 
-    /// The upstream has this long for its answer.
+    /// The upstream has this long for its answer, and for each piece of it.
     pub fn expect_answer(&self, limit: Duration) {
+        self.patience.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.enter(ANSWER, limit);
+    }
+
+    /// A piece of the answer has come.
+    pub fn answered(&self) {
+        if self.phase.load(Ordering::Relaxed) == ANSWER {
+            self.enter(ANSWER, Duration::from_millis(self.patience.load(Ordering::Relaxed)));
+        }
     }
 
     /// Whether an answer was expected, and has not come in time.

@@ -24,6 +24,7 @@ use pingora::apps::HttpServerApp;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{ListenerConfig, Listeners, TlsAccept};
 use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::proxy::Session;
 use pingora::services::listening::Service;
 use pingora::tls::ext;
 use pingora::tls::ssl::{NameType, SslRef, SslVerifyMode, SslVersion};
@@ -35,7 +36,7 @@ use crate::tls::certificate::{self, Certificate};
 use crate::upkeep::Busy;
 pub use app::{App, came_in};
 use app::{Door, Endpoints};
-pub use guard::Guarded;
+pub use guard::{Guard, Guarded};
 
 /// What is read at once of an encrypted connection: a record of TLS (RFC 8446, section 5.1), for which OpenSSL
 /// would ask twice. Whoever reads a plain one has a buffer of his own, and a second one for each connection, 64 KiB
@@ -94,6 +95,11 @@ fn free(path: &Path) -> io::Result<()> {
             folder.metadata().map(drop)
         }
     }
+}
+
+/// What watches the connection of a session. The streams of HTTP/2 have none: theirs is not the one that is watched.
+pub fn guard(session: &Session) -> Option<&Guard> {
+    session.stream().and_then(Guarded::of).map(Guarded::guard)
 }
 
 /// The one service for all listeners: each service would have threads and a pool of upstream connections of its

@@ -10,6 +10,11 @@ use crate::support::frames::{
 };
 use crate::support::{Gateway, GrpcOrigin, PATIENCE, Scripted, get, post, read_all, until};
 
+/// A wish to switch protocols, and its fulfilment.
+const SWITCH: &[u8] = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
 fn before(origin: std::net::SocketAddr) -> Gateway {
     Gateway::start(&format!(
         "
@@ -105,17 +110,13 @@ routes: [{{ name: all, upstream: origin, websocket: true }}]
         listener.local_addr().expect("it is bound")
     ));
     let mut client = connect(&gateway);
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .expect("the gateway reads");
+    client.write_all(SWITCH).expect("the gateway reads");
     let (mut upstream, _) = listener.accept().expect("the gateway connects");
     upstream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let _ = upstream.read(&mut [0; 1024]).expect("it asks");
     // Pingora 0.9.1 takes the end of the request for that of the tunnel, if the answer is there first.
     std::thread::sleep(Duration::from_millis(20));
-    upstream
-        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .expect("it listens");
+    upstream.write_all(SWITCHED).expect("it listens");
     client.read_exact(&mut [0; 12]).expect("the protocol is switched");
     client.write_all(b"hi").expect("the gateway reads");
     let mut hi = [0; 2];
@@ -149,15 +150,12 @@ routes: [{{ name: all, upstream: origin, websocket: true, timeout_secs: 1 }}]
 fn a_tunnel_may_be_silent_for_as_long_as_it_likes() {
     let (gateway, listener) = impatient();
     let mut client = connect(&gateway);
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .expect("the gateway reads");
+    client.write_all(SWITCH).expect("the gateway reads");
     let (mut upstream, _) = listener.accept().expect("the gateway connects");
     upstream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let _ = upstream.read(&mut [0; 1024]).expect("it asks");
     std::thread::sleep(Duration::from_millis(20)); // as above
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    upstream.write_all(switch.as_bytes()).expect("it listens");
+    upstream.write_all(SWITCHED).expect("it listens");
     let mut head = vec![0; 12];
     client.read_exact(&mut head).expect("the protocol is switched");
     // Time is the subject: longer than any limit of this route.
@@ -178,12 +176,34 @@ fn a_tunnel_may_be_silent_for_as_long_as_it_likes() {
 fn a_wish_to_switch_is_answered_in_time() {
     let (gateway, listener) = impatient();
     let mut client = connect(&gateway);
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .expect("the gateway reads");
+    client.write_all(SWITCH).expect("the gateway reads");
     let silent = listener.accept().expect("the gateway connects");
     assert_eq!(read_all(&mut client).iter().map(|answer| answer.status).collect::<Vec<_>>(), [504]);
     drop(silent);
+}
+
+/// No switch, but an answer like any other: its limit is for each piece.
+#[test]
+fn a_wish_that_is_not_granted_has_as_much_time_as_any_request() {
+    let (gateway, listener) = impatient();
+    let mut client = connect(&gateway);
+    client.write_all(SWITCH).expect("the gateway reads");
+    let (mut upstream, _) = listener.accept().expect("the gateway connects");
+    let _ = upstream.read(&mut [0; 1024]).expect("it asks");
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n")
+        .expect("it listens");
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(150)); // time is the subject: in all, longer than the limit
+        upstream.write_all(b"x").expect("it listens");
+    }
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"xxxx") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("all of it comes");
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
 }
 
 /// Some health checks are as short as that: shorter than what a client of HTTP/2 begins with.
