@@ -112,7 +112,7 @@ impl Gateway {
 /// Routes that need no upstream.
 impl Gateway {
     /// The gateway's own answer, where the route has one.
-    async fn answer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn answer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         let Some(route) = &ctx.route else { return Ok(false) };
         let (mut head, body) = match &route.action {
             Action::Proxy(..) => return Ok(false),
@@ -271,11 +271,12 @@ fn try_again(session: &Session, error: &Error, ctx: &mut Ctx, reused: bool) -> b
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Ctx;
+    /// In a box, since Pingora's future for a request is copied whole, more than once.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
+    fn new_ctx(&self) -> Box<Ctx> {
         let begun = self.access.is_some().then(Instant::now);
-        let mut ctx = Ctx::default();
+        let mut ctx = Box::<Ctx>::default();
         ctx.busy = Some(self.work.requests.begin());
         ctx.begun = begun;
         ctx
@@ -284,7 +285,7 @@ impl ProxyHttp for Gateway {
     /// No modules: Pingora's compression would look at every answer, also where nothing is compressed.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
         session.set_pipelining_enabled(true);
         self.identify(session, ctx);
@@ -305,7 +306,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         in_time(session, ctx)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
@@ -319,7 +320,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         ctx.proxied = true;
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
@@ -348,7 +349,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         self.rewrite(request, ctx)?;
         if let Some(hop) = &ctx.hop {
@@ -374,7 +375,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         wire::response::check(response, asked_to_switch(session, ctx)).map_err(BadAnswer::into_error)?;
         judge_answer(session, response, ctx)?;
@@ -397,7 +398,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         if let Some(id) = &ctx.id
             && !response.status.is_informational()
@@ -421,7 +422,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Option<std::time::Duration>> {
         in_time(session, ctx)?;
         if ctx.bodiless {
@@ -443,7 +444,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(ctx.may_try_again(Failure::Connect, replay(session)));
@@ -456,7 +457,7 @@ impl ProxyHttp for Gateway {
         peer: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
@@ -469,16 +470,16 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {
         rescue::answer(session, error, ctx).await
     }
 
     /// What a client did wrong is an answer, not an incident. That it left is neither.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {
         matches!(error.etype(), HTTPStatus(400..=499)) || *error.esource() == ErrorSource::Downstream
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {
         if let Some(route) = ctx.route_using(Phases::LOGGING) {
             route.chain.logging(session, error, ctx);
         }

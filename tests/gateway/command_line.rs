@@ -337,6 +337,41 @@ routes:
     assert_eq!(peer.join().expect("it has answered"), "127.0.0.9");
 }
 
+/// One thread has a scheduler of its own kind.
+#[test]
+fn one_thread_serves_many_at_once() {
+    const CROWD: usize = 8;
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = origin.local_addr().expect("it is bound");
+    let gateway = Gateway::start(&format!(
+        "
+server: {{ threads: 1 }}
+listeners: [{{ address: $LISTEN }}]
+upstreams: {{ one: {{ servers: [{{ address: {address} }}] }} }}
+routes: [{{ name: one, upstream: one }}]
+"
+    ));
+    // Nobody is answered before all have asked.
+    let answers = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let asked = |_| {
+            let (mut stream, _) = origin.accept().expect("the gateway connects");
+            let _ = stream.read(&mut [0; 4096]).expect("it asks");
+            stream
+        };
+        let streams: Vec<_> = (0..CROWD).map(asked).collect();
+        for mut stream in streams {
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("it listens");
+        }
+    });
+    let address = gateway.address();
+    let clients: Vec<_> = (0..CROWD).map(|_| std::thread::spawn(move || get(address, "/").status)).collect();
+    for client in clients {
+        assert_eq!(client.join().expect("it has asked"), 204);
+    }
+    answers.join().expect("it has answered");
+}
+
 #[test]
 fn a_gateway_in_the_background_writes_its_number() {
     for (arguments, key) in
