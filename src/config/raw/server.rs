@@ -10,8 +10,8 @@ pub struct Server {
     /// How many threads serve requests. One for each core of the machine unless set (lesson 04).
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Whether a thread that has nothing to do takes over work of others. `true` unless set, where there is more than
-    /// one (lesson 04).
+    /// Whether a thread that has nothing to do takes over work of others. `true` unless set; a single thread has no
+    /// others (lesson 04).
     pub work_stealing: Option<bool>,
     /// How many tasks accept connections of each listener, at the same time. 1 unless set (lesson 04).
     #[schemars(range(min = 1, max = 1024))]
