@@ -19,7 +19,6 @@ use env_logger::Env;
 use log::{error, info};
 use pingora::apps::ServerApp;
 use pingora::connectors::L4Connect;
-use pingora::http::RequestHeader;
 use pingora::prelude::*;
 use pingora::protocols::l4::{socket::SocketAddr, stream::Stream as L4Stream};
 use pingora::protocols::{Stream, tls::CaType};
@@ -29,7 +28,6 @@ use pingora::services::listening::Service;
 use pingora::tls::x509::X509;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::sleep;
 
 const LISTEN: &str = "0.0.0.0:6166";
 const FORWARD_PROXY: &str = "127.0.0.1:3128";
@@ -38,19 +36,16 @@ const CA: &str = "conf/keys/ca.crt";
 const NAME: &str = "advanced.pingora.local";
 
 // ANCHOR: connector
-/// Opens a connection to `target` by asking the forward proxy at the peer's address for it.
+/// Opens a connection to this target by asking the forward proxy at the peer's address for it.
 #[derive(Debug)]
-struct Tunnel {
-    target: &'static str,
-}
+struct Tunnel(&'static str);
 
 #[async_trait]
 impl L4Connect for Tunnel {
     async fn connect(&self, proxy: &SocketAddr) -> Result<L4Stream> {
         let address = proxy.as_inet().or_err(ConnectError, "a forward proxy has a TCP address")?;
-        let connected = TcpStream::connect(address).await;
-        let mut stream = connected.or_err(ConnectError, "the forward proxy cannot be reached")?;
-        let question = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", self.target);
+        let mut stream = TcpStream::connect(address).await.or_err(ConnectError, "no forward proxy there")?;
+        let question = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", self.0);
         let asked = stream.write_all(question.as_bytes()).await;
         asked.or_err(ConnectProxyFailure, "CONNECT could not be sent")?;
         let answered = read_head(&mut stream).await;
@@ -91,6 +86,7 @@ impl ProxyHttp for ProxyConnect {
 
     // ANCHOR: peer
     async fn upstream_peer(&self, session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
+        session.req_header_mut().insert_header("Host", NAME)?; // the far end answers, whoever is in between
         let (proxy, target) = match session.req_header().uri.path() {
             "/mtls" => (FORWARD_PROXY, "advanced.pingora.local:8443"),
             "/forbidden" => (FORWARD_PROXY, "127.0.0.1:6166"),
@@ -102,7 +98,7 @@ impl ProxyHttp for ProxyConnect {
         // used again, Pingora compares the two. Name and authority are the far end's.
         let mut peer = HttpPeer::new(proxy, true, NAME.to_owned());
         peer.options.ca = Some(Arc::clone(&self.ca));
-        peer.options.custom_l4 = Some(Arc::new(Tunnel { target }));
+        peer.options.custom_l4 = Some(Arc::new(Tunnel(target)));
         // The pool does not know the target: without this, all targets behind one proxy would be one.
         peer.group_key = self.groups.hash_one(target);
         // Pingora's own connector observes `connection_timeout`, ours does not. This one holds for everything.
@@ -110,15 +106,6 @@ impl ProxyHttp for ProxyConnect {
         Ok(Box::new(peer))
     }
     // ANCHOR_END: peer
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        upstream_request: &mut RequestHeader,
-        _ctx: &mut (),
-    ) -> Result<()> {
-        upstream_request.insert_header("Host", NAME)
-    }
 
     // ANCHOR: fail_to_proxy
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut ()) -> FailToProxy {
@@ -129,11 +116,9 @@ impl ProxyHttp for ProxyConnect {
             (ErrorSource::Internal | ErrorSource::Unset, _) => 500,
         };
         // What the forward proxy said is what everybody needs to know: it is not the far end's word.
-        let said = match (e.etype(), &e.context) {
-            (ConnectProxyFailure, Some(context)) => format!("{}\n", context.as_str()),
-            _ => String::new(),
-        };
-        if let Err(e) = session.respond_error_with_body(error_code, said.into()).await {
+        let said = e.context.as_ref().filter(|_| *e.etype() == ConnectProxyFailure);
+        let body = said.map_or_else(String::new, |said| format!("{}\n", said.as_str()));
+        if let Err(e) = session.respond_error_with_body(error_code, body.into()).await {
             error!("the client could not be told: {e}");
         }
         FailToProxy { error_code, can_reuse_downstream: false }
@@ -148,38 +133,30 @@ struct ForwardProxy;
 #[async_trait]
 impl ServerApp for ForwardProxy {
     async fn process_new(self: &Arc<Self>, mut client: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
-        if let Err(error) = tunnel(&mut client).await {
-            info!("Forward proxy: {error}");
-        }
+        let head = read_head(&mut client).await.ok()?;
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut headers);
+        let (status, far_end) = match request.parse(&head).map(|_| (request.method, request.path)) {
+            Ok((Some("CONNECT"), Some(target))) => dial(target).await,
+            _ => ("400 Bad Request", None),
+        };
+        info!("{} {}: {status}", request.method.unwrap_or("?"), request.path.unwrap_or("?"));
+        client.write_all(format!("HTTP/1.1 {status}\r\nVia: 1.1 city\r\n\r\n").as_bytes()).await.ok()?;
+        client.flush().await.ok()?;
+        copy_bidirectional(&mut client, &mut far_end?).await.ok();
         None
     }
 }
 
-async fn tunnel(client: &mut Stream) -> io::Result<()> {
-    let head = read_head(client).await?;
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut headers);
-    request.parse(&head).map_err(io::Error::other)?;
-    let (Some("CONNECT"), Some(target)) = (request.method, request.path) else {
-        return Err(io::Error::other("that was not CONNECT"));
-    };
-    // Whoever dials what a stranger asks for lends out its own place in the network, loopback included.
+/// Whoever dials what a stranger asks for lends out its own place in the network, loopback included.
+async fn dial(target: &str) -> (&'static str, Option<TcpStream>) {
     let in_city = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets().starts_with(&[172, 28, 0]));
-    let (far_end, status) = match lookup_host(target).await?.find(|address| in_city(address.ip())) {
-        Some(address) => (Some(TcpStream::connect(address).await?), "200 Connection established"),
-        None => (None, "403 Forbidden"),
-    };
-    info!("CONNECT {target}: {status}");
-    // Slowly and in pieces, since nothing obliges a proxy to send its answer in one.
-    for piece in format!("HTTP/1.1 {status}\r\nVia: 1.1 city\r\n\r\n").as_bytes().chunks(9) {
-        client.write_all(piece).await?;
-        client.flush().await?;
-        sleep(Duration::from_millis(20)).await;
+    let found = lookup_host(target).await.into_iter().flatten().find(|address| in_city(address.ip()));
+    let Some(address) = found else { return ("403 Forbidden", None) };
+    match TcpStream::connect(address).await {
+        Ok(far_end) => ("200 Connection established", Some(far_end)),
+        Err(_) => ("502 Bad Gateway", None),
     }
-    if let Some(mut far_end) = far_end {
-        copy_bidirectional(client, &mut far_end).await?;
-    }
-    Ok(())
 }
 // ANCHOR_END: forward_proxy
 

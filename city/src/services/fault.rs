@@ -19,6 +19,9 @@ pub struct Fault {
     /// How long it waits, in milliseconds, before it answers or does whatever else it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<u64>,
+    /// Whether what it sends leaves it in pieces of a few bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pieces: bool,
     /// What it does in place of an ordinary answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead: Option<Instead>,
@@ -95,6 +98,13 @@ impl fmt::Display for Fault {
             Some(ms) => format!(" after {ms} ms"),
             None => String::new(),
         };
+        self.answer(&after, f)?;
+        f.write_str(if self.pieces { ", a few bytes at a time" } else { "" })
+    }
+}
+
+impl Fault {
+    fn answer(&self, after: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.instead {
             None => write!(f, "answers{after}"),
             Some(Instead::Status(status)) => write!(f, "answers {status}{after}"),

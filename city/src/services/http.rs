@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 use super::fault::{Fault, Instead};
 use super::journal::{self, Connection, Head, Journal, Record};
+use super::piecemeal::Piecemeal;
 use super::tap::{Arrivals, Tap};
 use super::wire::Wire;
 
@@ -101,6 +103,7 @@ impl Context {
 struct Http1 {
     arrivals: Arrivals,
     ending: mpsc::Sender<Ending>,
+    in_pieces: Arc<AtomicBool>,
 }
 
 /// How a connection ends when a fault, and not HTTP, decides.
@@ -142,9 +145,10 @@ where
     if matches!(fault.instead, Some(Instead::Flap(_))) && fault.resets_at(SystemTime::now()) {
         return stream.reset_on_close();
     }
+    let (stream, in_pieces) = Piecemeal::new(stream);
     let (tap, arrivals) = Tap::new(stream, Arc::clone(&context.journal), connection.clone());
     let (ending, mut told_ending) = mpsc::channel(1);
-    let http1 = Http1 { arrivals: arrivals.clone(), ending };
+    let http1 = Http1 { arrivals: arrivals.clone(), ending, in_pieces };
     let service = service_fn(move |request: Request<Incoming>| {
         let (context, site, http1) = (context.clone(), Arc::clone(&site), http1.clone());
         let arrived = http1.arrivals.next();
@@ -252,6 +256,9 @@ async fn respond(
             },
             None => tokio::time::sleep(delay).await,
         }
+    }
+    if let Some(http1) = &http1 {
+        http1.in_pieces.store(fault.pieces, Ordering::Relaxed);
     }
     let ending = http1.as_ref().map(|http1| &http1.ending);
     if let Some(ending) = ending {

@@ -4,7 +4,7 @@
 //! run        opens a host's ports and serves until SIGTERM
 //! port       one port: who connects, what is spoken, who answers    tls: certificates, clients, ALPN
 //! http       one connection: requests in, recorded, answers out     tap, follow: HTTP/1 to the byte
-//! echo       blue and green                                         fault: what they do when broken
+//! echo       blue and green                                         fault, piecemeal: what they do when broken
 //! advanced   HTTP, HTTPS, h2c, mutual TLS
 //! grpc       health, reflection, echo
 //! dns        the City's name server                                 zone: what it answers
@@ -22,6 +22,7 @@ pub mod grpc;
 pub mod http;
 pub mod journal;
 pub mod nowhere;
+mod piecemeal;
 pub mod port;
 pub mod run;
 pub mod state;

@@ -177,7 +177,7 @@ async fn the_citys_own_requests_are_not_counted() {
 #[tokio::test]
 async fn the_city_answers_questions_about_itself() {
     let blue = Served::blue().await;
-    blue.breaks(Fault { slow: None, instead: Some(Instead::Reset) });
+    blue.breaks(Fault { instead: Some(Instead::Reset), ..Fault::default() });
     let body = |answer: String| -> serde_json::Value {
         let (_, body) = answer.split_once("\n\n").unwrap();
         serde_json::from_str(body.trim_end_matches("(closed by the server)")).unwrap()
@@ -220,7 +220,7 @@ async fn a_broken_host_does_what_it_was_told() {
         (Instead::Early, "HTTP/1.1 200 OK\n", "Response from BLUE\n(closed by the server)", Some(200)),
     ];
     for (instead, start, rest, status) in cases {
-        blue.breaks(Fault { slow: Some(1), instead: Some(instead) });
+        blue.breaks(Fault { slow: Some(1), instead: Some(instead), ..Fault::default() });
         let answer = blue.talk(&["GET / HTTP/1.1\r\nConnection: close\r\n\r\n"]).await;
         assert!(answer.starts_with(start) && answer.contains(rest), "{instead:?}: {answer}");
         assert_eq!(blue.last_ended().await.outcome.status, status, "{instead:?}");
@@ -231,9 +231,23 @@ async fn a_broken_host_does_what_it_was_told() {
 }
 
 #[tokio::test]
+async fn an_answer_in_pieces_is_the_same_answer() {
+    let blue = Served::blue().await;
+    let proxy_wants_a_password = Fault { instead: Some(Instead::Status(407)), ..Fault::default() };
+    let mut answers = Vec::new();
+    for pieces in [false, true] {
+        blue.breaks(Fault { pieces, ..proxy_wants_a_password });
+        let answer = blue.talk(&["GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n"]).await;
+        assert_eq!(answer.matches("HTTP/1.1 407 Proxy Authentication Required\n").count(), 2, "{answer}");
+        answers.push(answer.lines().filter(|line| !line.starts_with("Date:")).collect::<String>());
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
 async fn a_half_closed_connection_is_still_read_and_counted() {
     let blue = Served::blue().await;
-    blue.breaks(Fault { slow: None, instead: Some(Instead::HalfClose) });
+    blue.breaks(Fault { instead: Some(Instead::HalfClose), ..Fault::default() });
     let mut stream = TcpStream::connect(&blue.address).await.unwrap();
     stream.write_all(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\n").await.unwrap();
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
@@ -258,7 +272,7 @@ async fn a_client_may_close_its_side_after_its_last_request() {
 #[tokio::test]
 async fn a_request_that_its_client_gives_up_has_no_answer() {
     let blue = Served::blue().await;
-    blue.breaks(Fault { slow: Some(60_000), instead: None });
+    blue.breaks(Fault { slow: Some(60_000), ..Fault::default() });
     let mut stream = TcpStream::connect(&blue.address).await.unwrap();
     stream.write_all(b"GET /slow HTTP/1.1\r\n\r\n").await.unwrap();
     while blue.journal().is_empty() {

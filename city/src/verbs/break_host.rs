@@ -11,8 +11,8 @@ use crate::trouble::{Result, Trouble};
 
 const HELP: &str =
     "The host shows the fault from its next request on, to health checks as to everybody; its journal
-goes on recording. --slow goes with any of the others. A host has one fault at a time: another
-`break` replaces it.";
+goes on recording. --slow and --pieces go with any of the others. A host has one fault at a time:
+another `break` replaces it.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
@@ -23,6 +23,9 @@ pub struct Args {
     /// Wait this long before answering, such as 800ms or 2s
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     slow: Option<Duration>,
+    /// Send what is sent a few bytes at a time
+    #[arg(long)]
+    pieces: bool,
     /// Answer with this status
     #[arg(long, value_name = "N", group = "instead", value_parser = clap::value_parser!(u16).range(200..=599))]
     status: Option<u16>,
@@ -61,7 +64,7 @@ impl Args {
             Args { flap: Some(period), .. } => Some(Instead::Flap(millis(*period))),
             _ => None,
         };
-        Fault { slow: self.slow.map(millis), instead }
+        Fault { slow: self.slow.map(millis), pieces: self.pieces, instead }
     }
 }
 
@@ -83,7 +86,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let fault = args.fault();
     if fault == Fault::default() {
         return Err(Trouble::new(format!("no fault was named for {host}"))
-            .remedy("say --slow, --status, --reset, --half-close, --garbage, --cut, --early or --flap")
+            .remedy(
+                "say --slow, --pieces, --status, --reset, --half-close, --garbage, --cut, --early or --flap",
+            )
             .status(2));
     }
     fault.write(&state::host_folder(host, args.which.name())?)?;
