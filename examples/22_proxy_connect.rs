@@ -6,13 +6,8 @@
 //! Run   cargo run --example 22_proxy_connect
 //! Try   curl -i http://172.28.0.10:6166             from a client; the rest is in lessons/22_proxy_connect.md
 
-use std::fs;
-use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::net::IpAddr;
-use std::process::exit;
-use std::sync::Arc;
-use std::time::Duration;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::{fs, io, net::IpAddr, process::exit, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use env_logger::Env;
@@ -20,8 +15,7 @@ use log::{error, info};
 use pingora::apps::ServerApp;
 use pingora::connectors::L4Connect;
 use pingora::prelude::*;
-use pingora::protocols::l4::{socket::SocketAddr, stream::Stream as L4Stream};
-use pingora::protocols::{Stream, tls::CaType};
+use pingora::protocols::{Stream, l4::socket::SocketAddr, l4::stream::Stream as L4Stream, tls::CaType};
 use pingora::proxy::FailToProxy;
 use pingora::server::{ShutdownWatch, configuration::ServerConf};
 use pingora::services::listening::Service;
@@ -76,7 +70,6 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>>
 
 struct ProxyConnect {
     ca: Arc<CaType>, // who must have signed the far end's certificate
-    groups: RandomState,
 }
 
 #[async_trait]
@@ -100,7 +93,7 @@ impl ProxyHttp for ProxyConnect {
         peer.options.ca = Some(Arc::clone(&self.ca));
         peer.options.custom_l4 = Some(Arc::new(Tunnel(target)));
         // The pool does not know the target: without this, all targets behind one proxy would be one.
-        peer.group_key = self.groups.hash_one(target);
+        peer.group_key = BuildHasherDefault::<DefaultHasher>::new().hash_one(target);
         // Pingora's own connector observes `connection_timeout`, ours does not. This one holds for everything.
         peer.options.total_connection_timeout = Some(Duration::from_secs(1));
         Ok(Box::new(peer))
@@ -164,7 +157,7 @@ fn main() {
     env_logger::Builder::from_env(Env::default().default_filter_or("info")).init();
 
     let mut server = new_server(Opt::parse_args());
-    let proxy = ProxyConnect { ca: city_ca(), groups: RandomState::new() };
+    let proxy = ProxyConnect { ca: city_ca() };
     server.bootstrap();
 
     let mut forward_proxy = Service::new("Forward proxy".to_owned(), ForwardProxy);
