@@ -259,7 +259,9 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
     std::fs::create_dir_all(&folder).unwrap();
     let example = folder.join("42_answer");
-    std::fs::write(&example, "#!/bin/bash\nread line; echo \"$CITY_HOST said $line\"; exit 5\n").unwrap();
+    // It has something to say after its end, as whoever copies its words may have.
+    let script = "read line; echo \"$CITY_HOST said $line\"; (read -t 0.3 <> <(:); echo late) & exit 5";
+    std::fs::write(&example, format!("#!/bin/bash\n{script}\n")).unwrap();
     std::fs::set_permissions(&example, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let runner = repository().join("scripts/cargo-runner");
     let run = |lab: &Lab| {
@@ -272,7 +274,7 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     };
     // With no City up, one lives until the example has ended.
     let (status, out, err) = run(&lab);
-    assert_eq!((status, out.as_str()), (5, "dev said hello\n"), "{err}");
+    assert_eq!((status, out.as_str()), (5, "dev said hello\nlate\n"), "{err}");
     assert!(err.contains("lives until its last command ends"), "{err}");
     eventually("it went with its last command", || lab.processes().is_empty());
 
@@ -281,10 +283,10 @@ fn cargos_runner_moves_numbered_examples_onto_dev() {
     let other = log.with_file_name("41_question.log");
     std::fs::write(&other, "dev said hello\n").unwrap();
     let (status, out, err) = run(&lab);
-    assert_eq!((status, out.as_str(), err.as_str()), (5, "dev said hello\n", ""));
+    assert_eq!((status, out.as_str(), err.as_str()), (5, "dev said hello\nlate\n", ""));
     assert!(!other.exists(), "a condition would hold by what an earlier lesson has logged");
     eventually("its words are kept", || {
-        std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\n")
+        std::fs::read_to_string(&log).is_ok_and(|log| log == "dev said hello\nlate\n")
     });
 }
 

@@ -124,6 +124,10 @@ async fn visit(keeper: &Keeper, mut stream: UnixStream, host: &str, over: &Notif
     let _ = stream.read(&mut byte).await;
     keeper.visitors.set(keeper.visitors.get() - 1);
     if keeper.is_over() {
+        keeper.let_finish(live).await;
+    }
+    // Somebody may have come meanwhile.
+    if keeper.is_over() {
         over.notify_one();
     }
     Ok(())

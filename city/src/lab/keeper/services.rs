@@ -22,7 +22,7 @@ use crate::trouble::{OrTrouble, Result, Trouble};
 
 /// How often a condition is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(5);
-/// What `stop` gives a process before it is killed, as `docker stop` would (which gives ten seconds).
+/// What a process gets before it is killed, by `stop` or with its City. (`docker stop` gives ten seconds.)
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Keeper {
@@ -124,6 +124,15 @@ impl Keeper {
         }
         self.network.set_link(live.host, false).await?;
         Ok(State::Stopped)
+    }
+
+    /// Waits until what a command has left on its host is done: `tee`, say, which has yet to hand on the last words.
+    /// Who goes on serving is not waited for much longer.
+    pub(super) async fn let_finish(&self, live: &Live) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_over() && !live.processes().is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn plug_in(&self, live: &Live) -> Result {
