@@ -233,10 +233,10 @@ fn quotes(address: Option<IpAddr>) -> (&'static str, &'static str) {
 
 /// One more item, which is written in these parts.
 fn append(list: &mut String, parts: &[&str]) {
-    list.reserve(2 + parts.iter().map(|part| part.len()).sum::<usize>());
-    if !list.is_empty() {
-        list.push_str(", ");
-    }
+    let separator = if list.is_empty() { "" } else { ", " };
+    // To the byte: what is left over would cost a header value an allocation more.
+    list.reserve_exact(separator.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    list.push_str(separator);
     list.extend(parts.iter().copied());
 }
 
