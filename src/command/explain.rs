@@ -97,7 +97,7 @@ impl Explain {
 
     /// The listener with the URL's address, or else with its port, or else the first.
     fn listener<'c>(&self, config: &'c Config) -> anyhow::Result<&'c Listener> {
-        let url: Uri = self.url.parse().context("this is not a URL")?;
+        let url = self.url()?;
         let with = |fits: &dyn Fn(&SocketAddr) -> bool| {
             let is_it =
                 |listener: &&Listener| matches!(&listener.address, Address::Tcp(address) if fits(address));
@@ -109,9 +109,22 @@ impl Explain {
         listener.or(config.listeners.first()).context("there is no listener")
     }
 
+    fn url(&self) -> anyhow::Result<Uri> {
+        let url = &self.url;
+        // Taken by itself, a word would be a host.
+        if !url.starts_with('/') && !url.contains("://") {
+            bail!("`{url}` is neither a URL nor a path: write `http://{url}`, or `/{url}`");
+        }
+        url.parse().with_context(|| {
+            format!(
+                "`{url}` is not a URL (a character that none can hold is escaped, such as a space as `%20`)"
+            )
+        })
+    }
+
     fn request(&self) -> anyhow::Result<RequestHeader> {
         let method = Method::from_bytes(self.method.as_bytes()).context("this is not a method")?;
-        let url: Uri = self.url.parse().context("this is not a URL")?;
+        let url = self.url()?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
         if !target.starts_with('/') {
             bail!("the path of the URL begins with `/`");

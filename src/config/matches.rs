@@ -75,6 +75,14 @@ pub struct Pattern {
     pub prefix: String,
 }
 
+impl Pattern {
+    /// As it was written, without what makes it match whole paths.
+    pub fn written(&self) -> &str {
+        let whole = self.regex.as_str();
+        whole.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(whole)
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
         self.regex.as_str() == other.regex.as_str()
@@ -318,12 +326,21 @@ pub(super) fn written(path: &str, at: &At<'_>) -> Option<String> {
 }
 
 fn pattern(written: &str, at: &At<'_>) -> Option<PathRule> {
-    let literal = regex_syntax::parse(written).map(|parsed| beginning(&parsed)).unwrap_or_default();
+    let literal = match regex_syntax::parse(written) {
+        Ok(parsed) => beginning(&parsed),
+        Err(error) => {
+            at.error(
+                format!("this is not a regular expression: {}", fault(&error)),
+                "see the syntax of the `regex` crate: no look-around, no back-references; in YAML, quote it with '",
+            );
+            return None;
+        }
+    };
     let regex = regex::RegexBuilder::new(&format!("^(?:{written})$")).size_limit(PATTERN_SIZE).build();
     let Ok(regex) = regex else {
         at.error(
-            "this is not a regular expression, or too large a one",
-            "see the syntax of the `regex` crate: no look-around, no back-references; in YAML, quote it with '",
+            "this regular expression is too large, or ends in a comment",
+            "make it shorter: a repetition such as `{1000}` counts for as many copies of what it repeats",
         );
         return None;
     };
@@ -336,6 +353,16 @@ fn pattern(written: &str, at: &At<'_>) -> Option<PathRule> {
     }
     let prefix = literal.rfind('/').map_or("", |at| &literal[..at]).to_string();
     Some(PathRule::Pattern(Pattern { regex, prefix }))
+}
+
+/// What is wrong with an expression, and where in it.
+fn fault(error: &regex_syntax::Error) -> String {
+    let (kind, at) = match error {
+        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.column),
+        regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span().start.column),
+        other => return other.to_string(),
+    };
+    format!("{kind}, at character {at}")
 }
 
 /// The literal text with which all matches begin.

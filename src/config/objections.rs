@@ -72,14 +72,19 @@ impl Objections<'_> {
                 let found = type_of(error.instance());
                 let quoted = self.in_quotes(error, rule);
                 // What it is for is said with them only if somebody has written it down.
-                let fix = match (quoted, described(schema, rule)) {
-                    (Some(quoted), Some(meaning)) => format!("{quoted}: {meaning}"),
-                    (Some(quoted), None) => quoted,
+                let otherwise = || self.in_brackets(error, rule).or_else(|| without_unit(error, &wanted));
+                let fix = match (quoted.or_else(otherwise), described(schema, rule)) {
+                    (Some(cure), Some(meaning)) => format!("{cure}: {meaning}"),
+                    (Some(cure), None) => cure,
                     (None, _) => like_this(rule) + &meaning(schema, rule),
+                };
+                let found = match (&*wanted, found) {
+                    ("integer", "number") => "one with a fraction",
+                    _ => in_yaml(found),
                 };
                 self.diagnostics.push(Diagnostic {
                     place,
-                    message: format!("{} is wanted here, and {} was found", in_yaml(&wanted), in_yaml(found)),
+                    message: format!("{} is wanted here, and {found} was found", in_yaml(&wanted)),
                     fix,
                 });
             }
@@ -135,6 +140,15 @@ impl Objections<'_> {
         let is_it = matches!(**error.instance(), Value::Number(_) | Value::Bool(_))
             && Node::scalar(written, true) == **error.instance();
         (any_text && is_it).then(|| format!("put it in quotes: `\"{written}\"`"))
+    }
+
+    /// A remedy for one value where there could be several, of a list that may have this one.
+    fn in_brackets(&self, error: &ValidationError<'_>, rule: &Value) -> Option<String> {
+        let items = resolve(self.schema, &rule["items"]);
+        let fits = items["type"] == type_of(error.instance()) || items["enum"].is_array();
+        let pointer = error.instance_path().as_str();
+        let written = self.document.written(pointer).filter(|_| self.document.name_of(pointer).is_none())?;
+        (rule["type"] == "array" && fits).then(|| format!("put it in brackets: `[{written}]`"))
     }
 
     /// Something of a type that none of the alternatives has: often a word that YAML reads as a number.
@@ -267,6 +281,14 @@ impl Choice {
     fn number(meaning: String) -> Choice {
         Choice { name: String::new(), is_word: false, is_key: false, written: format!("a number: {meaning}") }
     }
+}
+
+/// A remedy for `3s` where a number is wanted, whose unit the key has in its name.
+fn without_unit(error: &ValidationError<'_>, wanted: &str) -> Option<String> {
+    let text = error.instance().as_str()?;
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let has_unit = unit.len() < text.len() && unit.chars().all(|c| c.is_ascii_alphabetic());
+    (has_unit && wanted == "integer").then(|| "write the number alone, without a unit".to_string())
 }
 
 /// The one that was probably meant, or all there are.

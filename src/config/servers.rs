@@ -104,9 +104,13 @@ fn discovery(raw: &raw::Discovery, daemon: bool, at: &At<'_>) -> Option<Discover
     Some(Discovery { source, refresh })
 }
 
-fn dns_name(name: &str, at: &At<'_>) -> Option<String> {
+fn is_name(name: &str) -> bool {
     let known = hickory_resolver::proto::rr::Name::from_ascii(name);
-    if known.is_err() || name.trim_end_matches('.').is_empty() || name.parse::<IpAddr>().is_ok() {
+    known.is_ok() && !name.trim_end_matches('.').is_empty() && name.parse::<IpAddr>().is_err()
+}
+
+fn dns_name(name: &str, at: &At<'_>) -> Option<String> {
+    if !is_name(name) {
         at.error("this is not a DNS name", "write a name such as `users.internal`");
         return None;
     }
@@ -190,7 +194,14 @@ pub(super) fn address(
     at: &At<'_>,
 ) -> Option<SocketAddr> {
     let Ok(address) = written.parse::<SocketAddr>() else {
-        at.error("this is not an IP address with a port", "write it like `172.28.0.20:8080`");
+        let name = written.rsplit_once(':').map_or(written, |(name, _)| name);
+        let fix = match name.contains(|c: char| c.is_ascii_alphabetic()) && is_name(name) {
+            true => {
+                "write it like `172.28.0.20:8080`; names belong under `discovery`, as `dns: { name: …, port: … }`"
+            }
+            false => "write it like `172.28.0.20:8080`",
+        };
+        at.error("this is not an IP address with a port", fix);
         return None;
     };
     if address.port() == 0 {

@@ -76,7 +76,7 @@ fn conditions(matches: &Match) -> Vec<(Match, String)> {
         PathRule::Exact(path) => Some(format!("path {path}")),
         PathRule::Prefix(prefix) if prefix.is_empty() => None,
         PathRule::Prefix(prefix) => Some(format!("path {prefix} or below it")),
-        PathRule::Pattern(pattern) => Some(format!("path like {}", pattern.regex.as_str())),
+        PathRule::Pattern(pattern) => Some(format!("path like {}", pattern.written())),
     };
     if let Some(said) = path {
         found.push((Match { path: matches.path.clone(), ..any() }, said));

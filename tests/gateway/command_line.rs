@@ -214,7 +214,7 @@ fn explain_agrees_with_what_requests_do() {
     for part in [
         "request      GET http://test/users/7?a=b\n",
         "route        number\n",
-        "because      path like ",
+        "because      path like /users/",
         "upstream     blue (127.0.0.1:",
         "not          all: matches too, but is less specific: every request\n",
         "not          users: matches too, but is less specific: path /users or below it\n",
@@ -250,7 +250,12 @@ fn what_cannot_be_explained_says_why() {
     let conf = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/gateway_minimal.yaml");
     for (arguments, says) in [
         (&["explain", "G T", "/"][..], "this is not a method"),
-        (&["explain", "GET", "http://["], "this is not a URL"),
+        (&["explain", "GET", "http://["], "`http://[` is not a URL"),
+        (&["explain", "GET", "/a b"], "`/a b` is not a URL (a character that none can hold is escaped"),
+        (
+            &["explain", "GET", "users"],
+            "`users` is neither a URL nor a path: write `http://users`, or `/users`",
+        ),
         (&["explain", "GET", "/", "-H", "nothing"], "a header is `Name: value`"),
         (&["explain", "GET", "/", "-H", "a b: c"], "this is not a header's name"),
     ] {

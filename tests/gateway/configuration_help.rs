@@ -109,6 +109,46 @@ const CASES: &[Case] = &[
         ("5:53", "text is wanted here, and a list was found", "help: see its description"),
     ),
     case(("on: [connect]", "on: [conect]"), ("5:49", NONE, "did you mean `connect`?")),
+    case(
+        ("upstreams:", "server: { connection_pool: { max_idle: 3s } }\nupstreams:"),
+        (
+            "2:40",
+            "a whole number is wanted here, and text was found",
+            "help: write the number alone, without a unit: ",
+        ),
+    ),
+    case(
+        ("9001 }", "9001, weight: 2.5 }"),
+        ("2:67", "a whole number is wanted here, and one with a fraction was found", "help: Its share"),
+    ),
+    case(
+        ("127.0.0.1:9001", "\"web.example.com:80\""),
+        (
+            "2:43",
+            "this is not an IP address with a port",
+            "names belong under `discovery`, as `dns: { name: …, port: … }`\n",
+        ),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { methods: GET }"),
+        ("5:53", "a list is wanted here, and text was found", "help: put it in brackets: `[GET]`: "),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { path_regex: \"/a/([0-9+\" }"),
+        (
+            "5:56",
+            "this is not a regular expression: unclosed character class, at character 5",
+            "help: see the syntax",
+        ),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { path_regex: \"/a(?=b)\" }"),
+        ("5:56", "look-ahead and look-behind, is not supported, at character 3", "help: see the syntax"),
+    ),
+    case(
+        ("upstream: city", "upstream: city, match: { path_regex: \"/a[a-z]{100000}\" }"),
+        ("5:56", "this regular expression is too large", "help: make it shorter"),
+    ),
 ];
 
 #[test]

@@ -128,7 +128,8 @@ pub struct FileSource {
 pub struct UpstreamServer {
     /// IP address and port, such as `172.28.0.20:8080` (lesson 16).
     pub address: String,
-    /// Its share of the requests, in proportion to those of the others. 1 unless set (lesson 27).
+    /// Its share of the requests, in proportion to those of the others. 1 unless set (lesson 27). A server that is
+    /// to get none is left out.
     #[schemars(range(min = 1, max = 256))]
     pub weight: Option<u32>,
     /// Whether it gets requests only when no other server can take them. `false` unless set (lesson 33).
