@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -265,6 +265,21 @@ fn what_cannot_be_explained_says_why() {
     }
 }
 
+/// As in `gateway schema | head -1`, when `head` has ended.
+#[test]
+fn whoever_has_read_enough_hears_no_complaint() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let schema = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .arg("schema")
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let outcome = schema.wait_with_output().expect("it ends");
+    assert_eq!((outcome.status.code(), &*outcome.stderr), (Some(0), &b""[..]));
+}
+
 fn signal(pid: &str, name: &str) {
     assert!(Command::new("kill").args([name, pid]).status().expect("there is a `kill`").success());
 }
@@ -292,9 +307,9 @@ routes: [{{ name: all, upstream: blue, middlewares: [h] }}]
         .arg("--config")
         .arg(config)
         .env("GENERATION", "second")
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
     until("the successor waits for the listeners", || first.folder().join("upgrade.sock").exists());
