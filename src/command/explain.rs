@@ -112,7 +112,7 @@ impl Explain {
     fn url(&self) -> anyhow::Result<Uri> {
         let url = &self.url;
         // Taken by itself, a word would be a host.
-        if !url.starts_with('/') && !url.contains("://") {
+        if !url.starts_with('/') && !url.contains("://") && url != "*" {
             bail!("`{url}` is neither a URL nor a path: write `http://{url}`, or `/{url}`");
         }
         url.parse().with_context(|| {

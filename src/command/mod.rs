@@ -5,6 +5,7 @@ mod routes;
 mod schema;
 mod serve;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -39,13 +40,22 @@ enum Verb {
 impl Arguments {
     /// Does what was typed.
     pub fn run(self) -> anyhow::Result<()> {
-        match self.verb {
-            None => self.serve.run(&self.file),
+        let printed = match self.verb {
+            None => return self.serve.run(&self.file),
             Some(Verb::Schema(schema)) => schema.run(),
             Some(Verb::Explain(explain)) => explain.run(&self.file),
             Some(Verb::Routes(routes)) => routes.run(&self.file),
+        };
+        match printed {
+            // Whoever reads what is printed has read enough: `gateway routes | head`.
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            printed => printed,
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Where the configuration is.

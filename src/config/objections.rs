@@ -283,12 +283,13 @@ impl Choice {
     }
 }
 
-/// A remedy for `3s` where a number is wanted, whose unit the key has in its name.
+/// A remedy for `3s` or `"3"` where a whole number is wanted.
 fn without_unit(error: &ValidationError<'_>, wanted: &str) -> Option<String> {
     let text = error.instance().as_str()?;
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let has_unit = unit.len() < text.len() && unit.chars().all(|c| c.is_ascii_alphabetic());
-    (has_unit && wanted == "integer").then(|| "write the number alone, without a unit".to_string())
+    let is_number = unit.len() < text.len() && unit.chars().all(|c| c.is_ascii_alphabetic());
+    let without = if unit.is_empty() { "quotes" } else { "a unit" };
+    (is_number && wanted == "integer").then(|| format!("write the number alone, without {without}"))
 }
 
 /// The one that was probably meant, or all there are.

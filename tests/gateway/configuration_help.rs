@@ -118,6 +118,14 @@ const CASES: &[Case] = &[
         ),
     ),
     case(
+        ("9001 }", "9001, weight: \"3\" }"),
+        (
+            "2:67",
+            "a whole number is wanted here, and text was found",
+            "help: write the number alone, without quotes: ",
+        ),
+    ),
+    case(
         ("9001 }", "9001, weight: 2.5 }"),
         ("2:67", "a whole number is wanted here, and one with a fraction was found", "help: Its share"),
     ),
