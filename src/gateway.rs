@@ -200,7 +200,7 @@ async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &
         && session.req_header().version == Version::HTTP_11
         && !session.is_body_done()
     {
-        session.write_continue_response().await?;
+        Box::pin(session.write_continue_response()).await?;
     }
     Ok(())
 }
@@ -298,7 +298,11 @@ impl ProxyHttp for Gateway {
         {
             return Ok(true);
         }
-        self.answer(session, ctx).await
+        if ctx.route.as_ref().is_some_and(|route| route.upstream().is_some()) {
+            return Ok(false);
+        }
+        // By itself: its future would be a part of every request's, which is moved as a whole.
+        Box::pin(self.answer(session, ctx)).await
     }
 
     async fn request_body_filter(

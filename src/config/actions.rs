@@ -91,6 +91,7 @@ pub(super) fn validate(
 ) -> Option<Action> {
     let set = [raw.upstream.is_some(), raw.respond.is_some(), raw.redirect.is_some()];
     match set.iter().filter(|is_set| **is_set).count() {
+        0 if ["upstream", "respond", "redirect"].iter().any(|key| at.key(key).is_doubtful()) => return None,
         0 => {
             at.error(
                 "nothing says what becomes of these requests",

@@ -83,19 +83,19 @@ impl<'c> At<'c> {
         !self.is_doubtful() && !doubtful.iter().any(|doubtful| is_within(doubtful, &self.pointer))
     }
 
-    fn is_doubtful(&self) -> bool {
+    /// Whether something else stands in its place, or nothing, because of a mistake that was said.
+    pub fn is_doubtful(&self) -> bool {
         self.check.doubtful.iter().any(|doubtful| is_within(&self.pointer, doubtful))
     }
 
-    /// Where this value stands, for a message about another one: nothing if that is in the same text.
-    pub fn elsewhere(&self, than: &At<'_>) -> String {
+    /// Where this value stands, for a message about another one: the line, if that is in the same text.
+    pub fn seen_from(&self, other: &At<'_>) -> String {
         let place = self.place();
-        match self.check.document.sources.get(place.source) {
-            Some(source) if place.source != than.place().source => {
-                let (name, line, column) = source.position(&place.span);
-                format!(" ({name}:{line}:{column})")
-            }
-            _ => String::new(),
+        let Some(source) = self.check.document.sources.get(place.source) else { return String::new() };
+        let (name, line, column) = source.position(&place.span);
+        match place.source == other.place().source {
+            true => format!(" (line {line})"),
+            false => format!(" ({name}:{line}:{column})"),
         }
     }
 

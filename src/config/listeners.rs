@@ -119,23 +119,24 @@ impl Address {
     }
 }
 
-/// Addresses that were seen, and what errors call who has them.
-pub(super) type Taken = Vec<(String, Address)>;
+/// Addresses that were seen, where, and what errors call who has them.
+pub(super) type Taken<'c> = Vec<(String, At<'c>, Address)>;
 
 /// Says so if somebody else listens there.
-pub(super) fn take(taken: &mut Taken, who: String, address: &Address, at: &At<'_>) {
-    if let Some((other, theirs)) = taken.iter().find(|(_, theirs)| theirs.overlaps(address)) {
+pub(super) fn take<'c>(taken: &mut Taken<'c>, who: String, address: &Address, at: &At<'c>) {
+    if let Some((other, there, theirs)) = taken.iter().find(|(_, _, theirs)| theirs.overlaps(address)) {
         let same = if theirs == address { "has this address already" } else { "listens there too" };
-        at.error(format!("{other} {same}"), "remove one of the two, or give it another port");
+        let place = there.seen_from(at);
+        at.error(format!("{other}{place} {same}"), "remove one of the two, or give it another port");
     }
-    taken.push((who, address.clone()));
+    taken.push((who, at.clone(), address.clone()));
 }
 
-pub(super) fn validate(
+pub(super) fn validate<'c>(
     raw: &[raw::Listener],
     process: &Process,
-    taken: &mut Taken,
-    at: &At<'_>,
+    taken: &mut Taken<'c>,
+    at: &At<'c>,
 ) -> Option<Vec<Listener>> {
     all(raw.iter().enumerate().map(|(index, raw)| {
         let here = at.index(index);

@@ -165,7 +165,7 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
                 && !told
             {
                 told = true;
-                let number = format!("{}{}", first + 1, at.index(first).elsewhere(&at.index(index)));
+                let number = format!("{}{}", first + 1, at.index(first).seen_from(&at.index(index)));
                 let message = if same {
                     format!("route {number} matches exactly the same requests")
                 } else {

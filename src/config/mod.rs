@@ -199,7 +199,7 @@ fn validate(file: &raw::File, at: &At<'_>, registry: &Registry, sources: &Arc<[S
     let upstreams = upstreams::validate(&file.upstreams, &server, &at.key("upstreams"));
     let services = services::validate(file, &server, &mut taken, at);
     let middlewares = middlewares::validate(&file.middlewares, &at.key("middlewares"), registry);
-    let routes = routes::validate(file, &server, &at.key("routes"));
+    let routes = routes::validate(file, &server, at);
     let mut config = Config {
         server,
         log: log?,

@@ -18,8 +18,18 @@ pub struct Objections<'d> {
     pub schema: &'d Value,
     /// All of them but unknown keys.
     pub diagnostics: Vec<Diagnostic>,
-    /// Unknown keys, by their pointers.
-    pub unknown: Vec<(String, Diagnostic)>,
+    /// Unknown keys.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A key that does not exist.
+pub struct Unknown {
+    /// Where it is.
+    pub pointer: String,
+    /// Where the one would be that was probably meant, and is missing.
+    pub meant: Option<String>,
+    /// What is said of it.
+    pub diagnostic: Diagnostic,
 }
 
 impl Objections<'_> {
@@ -43,19 +53,25 @@ impl Objections<'_> {
 
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
-                let known = rule["properties"].as_object();
                 for key in unexpected {
+                    let meant = meant(error, rule, key).map(|meant| format!("{pointer}/{}", escape(meant)));
                     let pointer = format!("{pointer}/{}", escape(key));
                     let diagnostic = Diagnostic {
                         place: document.place_of_key(&pointer),
                         message: format!("unknown key `{key}`"),
-                        fix: instead(key, known.into_iter().flat_map(Map::keys).map(String::as_str)),
+                        fix: instead(key, keys_of(rule)),
                     };
-                    self.unknown.push((pointer, diagnostic));
+                    self.unknown.push(Unknown { pointer, meant, diagnostic });
                 }
             }
             ValidationErrorKind::Required { property } => {
                 let key = property.as_str().unwrap_or_default();
+                let there = error.instance().as_object().into_iter().flat_map(Map::keys);
+                let mut unknown = there.filter(|other| rule["properties"].get(other).is_none());
+                // It is there, misspelled, and that is said.
+                if unknown.any(|other| meant(error, rule, other) == Some(key)) {
+                    return;
+                }
                 self.diagnostics.push(Diagnostic {
                     place: document.place_of_key(pointer),
                     message: format!("the key `{key}` is missing"),
@@ -247,6 +263,16 @@ impl Objections<'_> {
         }
         choices
     }
+}
+
+/// The keys that a mapping may have.
+fn keys_of(rule: &Value) -> impl Iterator<Item = &str> + Clone {
+    rule["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str)
+}
+
+/// Which key of a mapping was probably meant by one that does not exist; `None` if that is there too.
+fn meant<'r>(error: &ValidationError<'_>, rule: &'r Value, key: &str) -> Option<&'r str> {
+    nearest(key, keys_of(rule)).filter(|name| error.instance().get(*name).is_none())
 }
 
 /// What can stand where there are several alternatives.

@@ -61,7 +61,8 @@ impl Default for Retry {
     }
 }
 
-pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -> Option<Vec<Route>> {
+pub(super) fn validate(file: &raw::File, server: &ServerSettings, root: &At<'_>) -> Option<Vec<Route>> {
+    let at = &root.key("routes");
     let mut names = HashMap::new();
     let listeners: Vec<&str> = file.listeners.iter().map(|listener| &*listener.address).collect();
     let routes: Vec<Option<Route>> = file
@@ -71,22 +72,22 @@ pub(super) fn validate(file: &raw::File, server: &ServerSettings, at: &At<'_>) -
         .map(|(index, raw)| {
             let (routes, at) = (at, at.index(index));
             if let Some(first) = names.insert(&raw.name, index) {
-                let elsewhere = routes.index(first).elsewhere(&at);
+                let place = routes.index(first).seen_from(&at);
                 at.key("name").error(
-                    format!("route {}{elsewhere} has this name already", first + 1),
+                    format!("route {}{place} has this name already", first + 1),
                     "give each route a name of its own: logs and metrics tell them apart by it",
                 );
             }
             let matched = matches::validate(&raw.matches, &listeners, &at.key("match"));
             let upstream = raw.upstream.as_ref();
-            let upstream =
-                upstream.and_then(|name| known(name, &file.upstreams, "upstream", &at.key("upstream")));
+            let upstream = upstream
+                .and_then(|name| known(name, &file.upstreams, "upstream", (root, &at.key("upstream"))));
             if raw.websocket {
                 can_switch(raw, file, &at.key("websocket"));
             }
             let action = actions::validate(raw, upstream, matched.as_ref().map(|matched| &matched.path), &at);
             let middlewares = all(raw.middlewares.iter().enumerate().map(|(index, name)| {
-                known(name, &file.middlewares, "middleware", &at.key("middlewares").index(index))
+                known(name, &file.middlewares, "middleware", (root, &at.key("middlewares").index(index)))
             }));
             Some(Route {
                 name: Name::from(&*raw.name),
@@ -153,10 +154,13 @@ fn known<T>(
     name: &str,
     defined: &std::collections::BTreeMap<String, T>,
     what: &str,
-    at: &At<'_>,
+    (root, at): (&At<'_>, &At<'_>),
 ) -> Option<Name> {
     if defined.contains_key(name) {
         return Some(Name::from(name));
+    }
+    if root.key(&format!("{what}s")).is_doubtful() {
+        return None;
     }
     at.error(format!("there is no {what} `{name}`"), instead(name, defined.keys().map(String::as_str)));
     None

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::document::Document;
-use super::objections::Objections;
+use super::objections::{Objections, Unknown};
 use super::pointer::{remove, unescape};
 use super::yaml::Node;
 use super::{raw, stand_in};
@@ -155,20 +155,22 @@ pub fn check(document: &Document, schema: &Value) -> Findings {
     let read = typed(document, schema);
     let mut doubtful: BTreeSet<String> = document.broken().cloned().collect();
     let Objections { mut diagnostics, unknown, .. } = ask(&read);
-    let (pointers, unknown): (Vec<String>, Vec<Diagnostic>) = unknown.into_iter().unzip();
 
     // Two keys where one may stand, or none: if one of them is unknown, that is the reason, and enough said.
     let mut value = read;
-    for pointer in &pointers {
+    for Unknown { pointer, .. } in &unknown {
         remove(&mut value, pointer);
     }
-    doubtful.extend(pointers);
     let others = ask(&value).diagnostics;
     diagnostics.retain(|diagnostic| others.contains(diagnostic));
     // What could not be had was said to be missing where it stands.
     let broken: Vec<Place> = document.broken().map(|pointer| document.place_of(pointer)).collect();
     diagnostics.retain(|diagnostic| !broken.contains(&diagnostic.place));
-    diagnostics.extend(unknown);
+    for Unknown { pointer, meant, diagnostic } in unknown {
+        doubtful.insert(pointer);
+        doubtful.extend(meant);
+        diagnostics.push(diagnostic);
+    }
 
     let rest = stand_in::repair(value, schema, &validator, &mut doubtful);
     Findings { diagnostics, rest, doubtful }
@@ -295,7 +297,6 @@ routes:
             found(text),
             [
                 "many: a whole number is wanted here, and text was found",
-                ": the key `address` is missing",
                 "adress: unknown key `adress`",
                 "servers: this is empty",
                 "round_robbin: this is none of the words that can stand here",

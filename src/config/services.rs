@@ -20,17 +20,17 @@ pub(super) struct Service {
     pub route: Route,
 }
 
-pub(super) fn validate(
+pub(super) fn validate<'c>(
     file: &raw::File,
     server: &ServerSettings,
-    taken: &mut Taken,
-    root: &At<'_>,
+    taken: &mut Taken<'c>,
+    root: &At<'c>,
 ) -> Option<Vec<Service>> {
     enough(file, root);
     let mut names = HashMap::new();
     all(file.services.iter().enumerate().map(|(index, raw)| {
         let at = root.key("services").index(index);
-        unique(raw, index, file, &mut names, &at.key("name"));
+        unique(raw, index, file, &mut names, root);
         let address = listeners::address(&raw.bind_address, &server.process, &at.key("bind_address"));
         if let Some(address) = &address {
             listeners::take(taken, format!("service {}", index + 1), address, &at.key("bind_address"));
@@ -85,14 +85,18 @@ fn unique<'f>(
     index: usize,
     file: &raw::File,
     names: &mut HashMap<&'f str, usize>,
-    at: &At<'_>,
+    root: &At<'_>,
 ) {
+    let at = root.key("services").index(index).key("name");
+    let item = |what: &str, list: &str, index: usize| {
+        format!("{what} {}{}", index + 1, root.key(list).index(index).seen_from(&at))
+    };
     let other = match names.insert(&raw.name, index) {
-        Some(first) => Some(format!("service {}", first + 1)),
+        Some(first) => Some(item("service", "services", first)),
         None if file.upstreams.contains_key(&raw.name) => Some("an upstream".to_string()),
         None => {
             let route = file.routes.iter().position(|route| route.name == raw.name);
-            route.map(|index| format!("route {}", index + 1))
+            route.map(|index| item("route", "routes", index))
         }
     };
     if let Some(other) = other {

@@ -28,10 +28,35 @@ const CASES: &[Case] = &[
     Case {
         it: "an unknown key",
         instead: ("    upstream:", "    upstram:"),
+        says: &[("9:5", "unknown key `upstram`", "did you mean `upstream`?")],
+    },
+    Case {
+        it: "an unknown key that resembles none",
+        instead: ("    upstream:", "    goes_to:"),
         says: &[
             ("8:5", "nothing says what becomes of these requests", "name of the upstream"),
-            ("9:5", "unknown key `upstram`", "did you mean `upstream`?"),
+            ("9:5", "unknown key `goes_to`", "there are "),
         ],
+    },
+    Case {
+        it: "a section by a wrong name",
+        instead: ("listeners:", "listenrs:"),
+        says: &[("1:1", "unknown key `listenrs`", "did you mean `listeners`?")],
+    },
+    Case {
+        it: "a section by a wrong name, to which others refer",
+        instead: ("upstreams:", "upstrems:"),
+        says: &[("3:1", "unknown key `upstrems`", "did you mean `upstreams`?")],
+    },
+    Case {
+        it: "a key by a wrong name, without which there is nothing",
+        instead: ("      - address: 127.0.0.1:9001", "      - adress: 127.0.0.1:9001"),
+        says: &[("6:9", "unknown key `adress`", "did you mean `address`?")],
+    },
+    Case {
+        it: "a wrong name for a key that is there",
+        instead: ("    upstream: city", "    upstream: city\n    upstram: city"),
+        says: &[("10:5", "unknown key `upstram`", "did you mean `upstream`?")],
     },
     Case {
         it: "a wrong type",
@@ -60,8 +85,8 @@ const CASES: &[Case] = &[
         it: "two routes with one name that match the same",
         instead: ("    upstream: city", "    upstream: city\n  - { name: city, upstream: city }"),
         says: &[
-            ("10:5", "route 1 matches exactly the same requests", "more specific"),
-            ("10:13", "route 1 has this name already", "a name of its own"),
+            ("10:5", "route 1 (line 8) matches exactly the same requests", "more specific"),
+            ("10:13", "route 1 (line 8) has this name already", "a name of its own"),
         ],
     },
     Case {
@@ -106,7 +131,7 @@ const CASES: &[Case] = &[
     Case {
         it: "the same address twice",
         instead: ("  - address: 127.0.0.1:6210", "  - address: 127.0.0.1:6210\n  - address: 127.0.0.1:6210"),
-        says: &[("3:14", "listener 1 has this address already", "another port")],
+        says: &[("3:14", "listener 1 (line 2) has this address already", "another port")],
     },
     Case {
         it: "a path that no request can have",
@@ -180,7 +205,7 @@ const CASES: &[Case] = &[
             "  - address: 127.0.0.1:6210\n  - { address: \"0.0.0.0:6210\" }\n  - { address: \"unix:relative\", allow: [::1] }\n  - { address: \"unix:/tmp/s\", deny: [::1] }",
         ),
         says: &[
-            ("3:16", "listener 1 listens there too", "another port"),
+            ("3:16", "listener 1 (line 2) listens there too", "another port"),
             ("4:16", "a socket needs a whole path", "unix:/run/gateway.sock"),
             ("5:31", "clients of a Unix socket have no address", "permissions"),
         ],
@@ -211,8 +236,8 @@ const CASES: &[Case] = &[
   - { name: g, match: { path: /d, hosts: [x] }, upstream: city }",
         ),
         says: &[
-            ("11:16", "some requests match route 2 too", "more specific"),
-            ("15:16", "some requests match route 5 too", "more specific"),
+            ("11:16", "some requests match route 2 (line 10) too", "more specific"),
+            ("15:16", "some requests match route 5 (line 13) too", "more specific"),
         ],
     },
     Case {
