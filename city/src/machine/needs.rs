@@ -85,6 +85,8 @@ pub fn provide() -> Result {
     let apt = |args: &[&str]| {
         let mut words = as_root.to_vec();
         words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]);
+        // A machine that has just started often upgrades itself meanwhile, and holds apt's lock for it.
+        words.extend(["-o", "DPkg::Lock::Timeout=120"]);
         words.extend(args);
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());

@@ -68,8 +68,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Box::new(stream)
         };
         let end = raw::play(stream, &script, &mut io::stdout()).await;
-        end.and_then(|end| writeln!(io::stdout(), "{end}")).or_trouble(|| "cannot print what came".into())?;
-        Ok(ExitCode::SUCCESS)
+        match end.and_then(|end| writeln!(io::stdout(), "{end}")) {
+            // Somebody piped it into `head`, and has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            shown => shown.or_trouble(|| "cannot print what came".into()).map(|()| ExitCode::SUCCESS),
+        }
     })
 }
 
