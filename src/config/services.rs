@@ -62,7 +62,8 @@ pub(super) fn validate<'c>(
 
 /// A file serves somebody, by one of the two forms.
 fn enough(file: &raw::File, root: &At<'_>) {
-    if !file.services.is_empty() && file.listeners.is_empty() && file.routes.is_empty() {
+    let by_services = !file.services.is_empty() || root.key("services").is_doubtful();
+    if by_services && file.listeners.is_empty() && file.routes.is_empty() {
         return;
     }
     if file.listeners.is_empty() {

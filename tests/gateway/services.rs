@@ -203,3 +203,12 @@ fn a_file_of_neither_form_serves_nobody() {
         }
     }
 }
+
+#[test]
+fn services_by_a_wrong_name_are_one_mistake() {
+    let wrong = "service:\n  - { name: users, bind_address: 127.0.0.1:3, upstreams: [127.0.0.1:9001] }\n";
+    let outcome = validate(wrong);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("did you mean `services`?"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 problem"), "{}", outcome.stderr);
+}
