@@ -68,8 +68,10 @@ impl Objections<'_> {
                 let key = property.as_str().unwrap_or_default();
                 let there = error.instance().as_object().into_iter().flat_map(Map::keys);
                 let mut unknown = there.filter(|other| rule["properties"].get(other).is_none());
-                // It is there, misspelled, and that is said.
-                if unknown.any(|other| meant(error, rule, other) == Some(key)) {
+                // It is there, misspelled, and that is said where no other keys may stand.
+                if rule["additionalProperties"] == false
+                    && unknown.any(|other| meant(error, rule, other) == Some(key))
+                {
                     return;
                 }
                 self.diagnostics.push(Diagnostic {

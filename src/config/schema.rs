@@ -305,6 +305,22 @@ routes:
         );
     }
 
+    /// A policy of somebody's own may permit keys that it does not know: then nothing else says what is wrong.
+    #[test]
+    fn what_is_missing_is_said_where_no_key_is_unknown() {
+        let mut schema = json!({
+            "type": "object",
+            "properties": { "limit": { "type": "integer" } },
+            "required": ["limit"],
+        });
+        let (document, _) = read("limits: 1");
+        let found = check(&document, &schema).diagnostics;
+        assert!(found.len() == 1 && found[0].message.contains("`limit` is missing"), "{found:?}");
+        schema["additionalProperties"] = false.into();
+        let found = check(&document, &schema).diagnostics;
+        assert!(found.len() == 1 && found[0].message.contains("unknown key `limits`"), "{found:?}");
+    }
+
     #[test]
     fn of_alternatives_the_one_that_was_meant_is_explained() {
         let schema = json!({
