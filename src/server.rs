@@ -42,8 +42,7 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
 
     let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
     let proxy = http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.clone()));
-    let service = listen::service(proxy, config, work.connections.clone())
-        .expect("validation has read all certificates");
+    let service = listen::service(proxy, config, work.clone()).expect("validation has read all certificates");
     server.add_service(service);
     let mut upkeep = background_service("upkeep", Upkeep { work, access });
     upkeep.threads = Some(1);

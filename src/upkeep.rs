@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How many looks in a row must find no request, while clients of HTTP/2 keep their connections: their last answers
 /// may still be on their way.
 const CALM: u32 = 15;
+/// How long clients that have just connected are waited for: what they ask is on its way, by a path of some length.
+pub const ARRIVAL: Duration = Duration::from_secs(1);
 
 /// Counts what is under way.
 #[derive(Debug, Default)]
@@ -34,6 +36,14 @@ impl Busy {
     fn is_idle(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
+
+    /// Waits until nothing is under way, but no longer than this.
+    pub async fn settle(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !self.is_idle() && Instant::now() < end {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }
 
 /// One that is under way.
@@ -46,11 +56,13 @@ impl Drop for BusyGuard {
     }
 }
 
-/// Both counts, and whether they are to come to an end.
+/// All counts, and whether they are to come to an end.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Connections of clients.
     pub connections: Arc<Busy>,
+    /// Those of them that have not asked for anything yet.
+    pub arrivals: Arc<Busy>,
     /// Requests.
     pub requests: Arc<Busy>,
     ends: Arc<AtomicBool>,
@@ -97,6 +109,7 @@ impl BackgroundService for Upkeep {
         self.work.ends.store(true, Ordering::Relaxed);
         // Pingora waits for the whole grace period, also when nobody is left. Listeners close and connections that
         // wait for a request are dropped as soon as it begins.
+        self.work.arrivals.settle(ARRIVAL).await;
         let mut calm = 0;
         while calm < CALM && !(calm > 1 && self.work.connections.is_idle()) {
             tokio::time::sleep(LOOK).await;

@@ -20,7 +20,7 @@ use pingora::server::ShutdownWatch;
 
 use super::guard::{Guard, Guarded, Limits};
 use crate::config::{Address, Listener};
-use crate::upkeep::Busy;
+use crate::upkeep::{ARRIVAL, Work};
 use crate::wire::forwarded::{self, Peer};
 
 /// What a listener asks of its connections.
@@ -112,13 +112,13 @@ impl PreTlsProcess for Door {
 pub struct App<P> {
     proxy: Arc<P>,
     endpoints: Arc<Endpoints>,
-    connections: Arc<Busy>,
+    work: Work,
 }
 
 impl<P> App<P> {
     /// For the proxy behind all listeners.
-    pub fn new(proxy: P, endpoints: Arc<Endpoints>, connections: Arc<Busy>) -> App<P> {
-        App { proxy: Arc::new(proxy), endpoints, connections }
+    pub fn new(proxy: P, endpoints: Arc<Endpoints>, work: Work) -> App<P> {
+        App { proxy: Arc::new(proxy), endpoints, work }
     }
 }
 
@@ -131,14 +131,17 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for App<P> {
         if endpoint.listener.tls.is_none() && !endpoint.accepts(digest.as_deref().and_then(client)) {
             return None;
         }
-        let _busy = self.connections.begin();
-        let guard = Guard::new(endpoint.limits, digest.as_deref().and_then(client).map(Peer::new));
+        let _busy = self.work.connections.begin();
+        let peer = digest.as_deref().and_then(client).map(Peer::new);
+        let guard = Guard::new(endpoint.limits, peer, self.work.arrivals.begin());
         let guarded = Guarded::new(stream, guard.clone());
         let connection = Arc::new(Connection { proxy: self.proxy.clone(), endpoint, guard });
         connection.process_new(Box::new(guarded), shutdown).await
     }
 
+    /// Nobody is accepted any more. From what follows on, Pingora drops whoever has not sent a whole head.
     async fn cleanup(&self) {
+        self.work.arrivals.settle(ARRIVAL).await;
         self.proxy.http_cleanup().await;
     }
 }

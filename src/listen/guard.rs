@@ -11,8 +11,8 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::upkeep::BusyGuard;
 use crate::wire::forwarded::Peer;
 
 /// What a client may take.
@@ -62,11 +63,15 @@ pub struct Guard {
     read: AtomicU32,
     /// How long an answer, or its next piece, may take, in milliseconds.
     patience: AtomicU64,
+    /// Whether nothing was asked for yet.
+    is_new: AtomicBool,
+    /// Counts it for as long as that is so.
+    arrival: Mutex<Option<BusyGuard>>,
 }
 
 impl Guard {
     /// A connection begins by waiting.
-    pub fn new(limits: Limits, peer: Option<Peer>) -> Arc<Guard> {
+    pub fn new(limits: Limits, peer: Option<Peer>, arrival: BusyGuard) -> Arc<Guard> {
         let guard = Guard {
             limits,
             peer,
@@ -75,6 +80,8 @@ impl Guard {
             deadline: AtomicU64::new(0),
             read: AtomicU32::new(0),
             patience: AtomicU64::new(0),
+            is_new: AtomicBool::new(true),
+            arrival: Mutex::new(Some(arrival)),
         };
         guard.enter(WAITING, limits.idle);
         Arc::new(guard)
@@ -122,6 +129,10 @@ impl Guard {
     /// A head is complete, or heads are not for this guard to watch.
     pub fn free(&self) {
         self.phase.store(FREE, Ordering::Relaxed);
+        if self.is_new.load(Ordering::Relaxed) {
+            self.is_new.store(false, Ordering::Relaxed);
+            self.arrival.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// Who connected; `None` on a Unix socket.

@@ -33,7 +33,7 @@ use tokio::net::TcpSocket;
 
 use crate::config::{Address, Config, Diagnostic, ListenerTls, Report, TlsVersion};
 use crate::tls::certificate::{self, Certificate};
-use crate::upkeep::Busy;
+use crate::upkeep::Work;
 pub use app::{App, came_in};
 use app::{Door, Endpoints};
 pub use guard::{Guard, Guarded};
@@ -107,7 +107,7 @@ pub fn guard(session: &Session) -> Option<&Guard> {
 ///
 /// # Errors
 /// If OpenSSL has something against what validation has let pass.
-pub fn service<P>(proxy: P, config: &Config, connections: Arc<Busy>) -> pingora::Result<Service<App<P>>>
+pub fn service<P>(proxy: P, config: &Config, work: Work) -> pingora::Result<Service<App<P>>>
 where
     P: HttpServerApp + Send + Sync + 'static,
 {
@@ -124,7 +124,7 @@ where
         });
     }
     listeners.set_pre_tls_callback(Arc::new(Door(endpoints.clone())));
-    Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, connections)))
+    Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, work)))
 }
 
 fn settings(tls: &ListenerTls) -> pingora::Result<TlsSettings> {

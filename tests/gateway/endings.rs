@@ -394,6 +394,29 @@ fn the_end_of_the_process_waits_for_what_is_under_way_and_for_nothing_else() {
     assert!(begun.elapsed() < delay + Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
+/// What it asks may be on its way when the end begins.
+#[test]
+fn a_client_that_has_just_connected_is_still_heard() {
+    let origin = Scripted::plain();
+    let gateway = before(origin.address());
+    let mut silent = connect(&gateway);
+    let mut half = connect(&gateway);
+    half.write_all(b"GET / HTTP/1.1\r\nHo").expect("the gateway reads");
+    // Accepted in their order: once this one is answered, the others are in.
+    assert_eq!(get(gateway.address(), "/").status, 200);
+    let address = gateway.address();
+    let ended = std::thread::spawn(move || gateway.stop());
+    until("it accepts nobody any more", || TcpStream::connect(address).is_err());
+    silent.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").expect("the gateway reads");
+    half.write_all(b"st: t\r\n\r\n").expect("the gateway reads");
+    for client in [&mut silent, &mut half] {
+        let answers = read_all(client);
+        assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200]);
+        assert_eq!(answers[0].header("Connection"), Some("close"));
+    }
+    assert!(ended.join().expect("it is waited for").success());
+}
+
 /// Open files of a process.
 fn files(gateway: &Gateway) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("it runs").count()

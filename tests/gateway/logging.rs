@@ -124,11 +124,11 @@ fn a_process_leaves_as_soon_as_nothing_is_under_way_and_no_sooner() {
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
     });
     let gateway = before(&slow, "");
-    // Idle: a connection that waits for a request is nothing.
+    // Idle: a connection that waits for a request is nothing, a moment after it was made.
     let _idle = TcpStream::connect(gateway.address()).expect("the gateway listens");
     let begun = Instant::now();
     assert!(gateway.stop().success());
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 
     let gateway = before(&slow, "");
     let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
