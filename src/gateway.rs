@@ -1,7 +1,9 @@
 //! The gateway as Pingora sees it: a table of contents. Each phase names its steps, in their order; what a step
 //! does is elsewhere.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -181,11 +183,23 @@ fn with_policy(mut peer: Box<HttpPeer>, session: &Session, switches: bool) -> Bo
     peer
 }
 
-/// Whether the upstream has seen the client's wish to switch protocols. RFC 6455, section 4.1: with a GET.
+/// Whether the upstream has seen the client's wish to switch protocols. RFC 6455, section 4.1: with a GET. Without its
+/// `Connection`, an `Upgrade` is none (RFC 9110, section 7.8): whoever is before us would not know of the switch.
 fn asked_to_switch(session: &Session, ctx: &Ctx) -> bool {
     ctx.route.as_ref().is_some_and(|route| route.websocket)
         && session.is_upgrade_req()
         && session.req_header().method == Method::GET
+        && wire::hop::names_upgrade(session.req_header())
+}
+
+/// Where HTTP/2 is wanted, a server that does not agree to it is none of this group.
+fn speaks_as_agreed(request: &RequestHeader, ctx: &Ctx) -> Result<()> {
+    let upstream = ctx.route.as_ref().and_then(|route| route.upstream());
+    let wants_h2 = upstream.is_some_and(|upstream| upstream.config.protocol == Protocol::H2);
+    if wants_h2 && request.version != Version::HTTP_2 {
+        return Err(Error::explain(H2Error, "the server does not speak HTTP/2").into_up());
+    }
+    Ok(())
 }
 
 /// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
@@ -207,19 +221,46 @@ async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &
 
 /// What the request permits, should it have to be sent again.
 fn replay(session: &Session) -> Replay {
-    // An informational answer ends nothing; the one that switches protocols does.
-    let begun = |head: &ResponseHeader| !head.status.is_informational() || head.status.as_u16() == 101;
     Replay {
         idempotent: session.req_header().method.is_idempotent(),
-        whole: !session.as_ref().retry_buffer_truncated() && !session.response_written().is_some_and(begun),
+        whole: !session.as_ref().retry_buffer_truncated() && !has_answer(session),
     }
+}
+
+/// Whether an answer to the client has begun. What comes before one ends nothing.
+fn has_answer(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| !wire::response::is_interim(head.status))
+}
+
+/// Whether the upstream has kept silent because it waits for a body that the client does not send. Pingora's clock for
+/// the answer runs from the request's head, and from each piece of the body.
+fn is_starved(session: &mut Session, error: &Error) -> bool {
+    let is_late = *error.esource() == ErrorSource::Upstream && *error.etype() == ReadTimedout;
+    is_late && !has_answer(session) && !session.is_body_done() && {
+        // Or is there a piece that the upstream does not take?
+        let piece = pin!(session.as_mut().read_request_body());
+        piece.poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending()
+    }
+}
+
+/// Whether the client waits to be asked for its body, and nobody has asked.
+fn waits_to_be_asked(session: &Session) -> bool {
+    session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none()
+}
+
+/// Whether the server has said that it has not looked at the request (RFC 9113, section 8.7).
+fn is_unseen(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| {
+        error.is_remote()
+            && (error.is_go_away() || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 /// The server learns how it has done, and an answer that its route minds is not passed on if there is another
 /// way.
 fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
     let status = response.status.as_u16();
-    if response.status.is_informational() && status != 101 {
+    if wire::response::is_interim(response.status) {
         return ctx.tries.inform().map_err(BadAnswer::into_error);
     }
     if let Some(server) = &mut ctx.server {
@@ -259,7 +300,8 @@ fn try_again(session: &Session, error: &Error, ctx: &mut Ctx, reused: bool) -> b
     // A connection that was kept and has been closed meanwhile says nothing about the server. Still only what is
     // idempotent: it may have closed after it read the request (RFC 9112 section 9.3.1).
     let stale = reused && matches!(error.retry, RetryType::ReusedOnly | RetryType::Decided(true));
-    if stale && replay.idempotent && replay.whole && ctx.tries.demand_fresh() {
+    let harmless = stale && replay.idempotent || is_unseen(error);
+    if harmless && replay.whole && ctx.tries.demand_fresh() {
         return true;
     }
     let failure = match error.etype() {
@@ -312,9 +354,10 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        in_time(session, ctx)?;
+        in_time(session, ctx).map_err(rescue::of_body)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
-            route.chain.request_body_filter(session, body, end_of_stream, ctx).await?;
+            let filtered = route.chain.request_body_filter(session, body, end_of_stream, ctx).await;
+            filtered.map_err(rescue::of_body)?;
         }
         // HTTP/2 may end a body with an empty piece. Pingora 0.9.1 writes that as the chunk that ends a body, and
         // then ends it once more: the upstream would read the rest as a second request (lesson 40).
@@ -355,9 +398,10 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        speaks_as_agreed(request, ctx)?;
         self.rewrite(request, ctx)?;
         if let Some(hop) = &ctx.hop {
-            wire::forwarded::tell(request, hop)?;
+            wire::forwarded::tell(request, hop, ctx.client)?;
         }
         if let Some(server) = &ctx.server
             && session.req_header().version <= Version::HTTP_10
@@ -390,8 +434,11 @@ impl ProxyHttp for Gateway {
                 guard.free();
             }
         }
-        let trailers = session.is_http2() && response.version == Version::HTTP_2;
-        wire::hop::remove_from_response(response, trailers);
+        if response.version == Version::HTTP_2 && !session.is_body_done() {
+            // It may want no more of the body, and Pingora then leaves the rest unread.
+            session.set_keepalive(None);
+        }
+        wire::hop::remove_from_response(response, session.is_http2());
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),
@@ -404,8 +451,11 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        if wire::response::is_interim(response.status) {
+            return Ok(());
+        }
         if let Some(id) = &ctx.id
-            && !response.status.is_informational()
+            && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
             response.insert_header(wire::request_id::NAME, id.clone())?;
         }
@@ -469,6 +519,12 @@ impl ProxyHttp for Gateway {
         if listen::guard(session).is_some_and(Guard::is_overdue) {
             error = Error::because(ReadTimedout, "the answer to an upgrade", error).into_up();
         }
+        // Then it has not failed, and another one would fare no better.
+        if is_starved(session, &error) {
+            let waits = waits_to_be_asked(session);
+            error.set_retry(false);
+            return if waits { error } else { Error::because(ReadTimedout, "the body", error).into_down() };
+        }
         let again = try_again(session, &error, ctx, reused);
         error.set_retry(again);
         error
@@ -480,7 +536,17 @@ impl ProxyHttp for Gateway {
 
     /// What a client did wrong is an answer, not an incident. That it left is neither.
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {
-        matches!(error.etype(), HTTPStatus(400..=499)) || *error.esource() == ErrorSource::Downstream
+        match error.etype() {
+            HTTPStatus(status) => (400..500).contains(status),
+            _ => *error.esource() == ErrorSource::Downstream,
+        }
+    }
+
+    /// How the process's log names a request: without its query, which may hold secrets.
+    fn request_summary(&self, session: &Session, _ctx: &Self::CTX) -> String {
+        let request = session.req_header();
+        let host = request.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        format!("{} {}, Host: {}", request.method, request.uri.path(), host.unwrap_or_default())
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {

@@ -14,10 +14,12 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::{FailToProxy, Session};
 
 use crate::context::Ctx;
+use crate::middleware::Phases;
 use crate::route::path::BadPath;
 use crate::upstream::TimeIsOver;
 use crate::wire::head::BadHead;
 use crate::wire::request_id;
+use crate::wire::response::is_interim;
 
 /// Why the gateway itself refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +79,18 @@ fn verdict(error: &Error) -> Option<(u16, &'static str)> {
         (ErrorSource::Downstream, _) => (400, sentence(400)),
         (ErrorSource::Internal | ErrorSource::Unset, _) => (500, sentence(500)),
     })
+}
+
+/// An error about a request's body, as the client's. After any other, Pingora 0.9.1 does not end the exchange with an
+/// upstream of HTTP/2: it waits for the answer to half a request.
+pub fn of_body(error: Box<Error>) -> Box<Error> {
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, _) | (_, HTTPStatus(_)) => error.into_down(),
+        _ => {
+            let status = verdict(&error).map_or(500, |(status, _)| status);
+            Error::because(HTTPStatus(status), "a filter of the body", error).into_down()
+        }
+    }
 }
 
 fn sentence(status: u16) -> &'static str {
@@ -184,12 +198,12 @@ fn response(status: u16, message: &'static str, form: Form) -> Result<(ResponseH
 }
 
 /// Tells the client, if an answer has not begun yet. The status is the one to log.
-pub async fn answer(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToProxy {
+pub async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
     // 499: never sent, but what logs call a client that has left.
     let Some((error_code, message)) = verdict(error) else {
         return FailToProxy { error_code: 499, can_reuse_downstream: false };
     };
-    if session.response_written().is_some_and(|head| !head.status.is_informational() || head.status == 101) {
+    if session.response_written().is_some_and(|head| !is_interim(head.status)) {
         if session.is_http2() {
             // Of itself, Pingora would say that the client has cancelled, and gRPC would believe it.
             session.as_mut().shutdown().await;
@@ -207,11 +221,17 @@ pub async fn answer(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToPr
     FailToProxy { error_code, can_reuse_downstream: keep }
 }
 
-async fn write(session: &mut Session, status: u16, message: &'static str, ctx: &Ctx) -> Result<()> {
+async fn write(session: &mut Session, status: u16, message: &'static str, ctx: &mut Ctx) -> Result<()> {
     let form = Form::wanted(session.req_header());
     let (mut head, body) = response(status, message, form)?;
     if let Some(id) = &ctx.id {
         head.insert_header(request_id::NAME, id.clone())?;
+    }
+    // What a route's answers are to carry, browsers look for on this one too.
+    if let Some(route) = ctx.route_using(Phases::RESPONSE)
+        && let Err(error) = route.chain.response_filter(session, &mut head, ctx)
+    {
+        log::warn!("route {}: an answer to an error goes without its policies' headers: {error}", route.name);
     }
     let sends = !session.is_body_done();
     // A client that waits to be asked for its body sends none when it is refused (RFC 9110, section 10.1.1).

@@ -82,7 +82,8 @@ pub trait Middleware: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The head of the answer as the client will get it, from the upstream or from the cache.
+    /// The head of the answer as the client will get it, from the upstream or from the cache, or the gateway's own, also
+    /// where it tells of an error. Not of informational answers (1xx), but of the one that switches protocols.
     fn response_filter(
         &self,
         _session: &mut Session,

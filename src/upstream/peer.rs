@@ -12,6 +12,11 @@ use crate::config::{Protocol, Upstream};
 
 /// How many requests share a connection of HTTP/2, where the server permits as many. Pingora's own number is one.
 const STREAMS: usize = 100;
+/// How much of an answer may be on its way in one stream, in bytes. Pingora gives a stream as much as the whole
+/// connection: two clients that do not read would keep it from everybody else (RFC 9113, section 5.2.2).
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// For all streams of a connection: who does not read holds up nobody.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
 /// What Pingora must know to connect to a server of this group.
 pub fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
@@ -38,6 +43,8 @@ pub fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
     }
     if group.protocol != Protocol::H1 {
         options.max_h2_streams = STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
     }
     if let Some(tls) = &group.tls {
         options.verify_cert = tls.verify;

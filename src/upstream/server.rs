@@ -145,7 +145,8 @@ impl InFlight {
 
     /// The server has answered with this status.
     pub fn answered(&mut self, status: u16) {
-        self.well = Some(status < 500);
+        // These two are about the request: to others it answers as it should (RFC 9110, sections 15.6.2 and 15.6.6).
+        self.well = Some(status < 500 || matches!(status, 501 | 505));
         // What a probe has found out is worth knowing before the end of a long answer.
         if self.probe {
             self.tell();

@@ -112,7 +112,7 @@ fn lines<'r>(request: &'r RequestHeader, name: &str) -> impl Iterator<Item = &'r
 
 /// Whom a line of `Forwarded` names, the last first.
 fn nodes(line: &str) -> impl Iterator<Item = Option<IpAddr>> {
-    rfc7239::parse(line).rev().map(|node| Some(node.ok()?.forwarded_for?.ip()?.to_canonical()))
+    rfc7239::parse(line).rev().map(|node| named(&node.ok()?))
 }
 
 /// An address as proxies write it, some of them with a port.
@@ -123,11 +123,11 @@ fn address(entry: &str) -> Option<IpAddr> {
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// Tells the upstream.
+/// Tells the upstream. `client` is who that was, as far as it is known.
 ///
 /// # Errors
 /// Never for what clients can send: hosts and addresses fit into headers.
-pub fn tell(request: &mut RequestHeader, hop: &Hop) -> Result<()> {
+pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> Result<()> {
     let told = request.headers.keys().any(tells);
     if told {
         forget(request, hop);
@@ -136,16 +136,19 @@ pub fn tell(request: &mut RequestHeader, hop: &Hop) -> Result<()> {
     let told = told && hop.trusted;
     let host = request.headers.get(header::HOST).cloned();
     let peer = hop.peer.as_ref();
-    let mut forwarded = if told { told_so_far(request) } else { String::new() };
+    let Told { addresses, mut forwarded } = match told {
+        true => told_so_far(request, client)?,
+        false => Told::default(),
+    };
 
-    match (told.then(|| list(request, FOR)), peer) {
-        (Some(mut addresses), Some(peer)) => {
+    match (addresses, peer) {
+        (mut addresses, Some(peer)) if !addresses.is_empty() => {
             append(&mut addresses, &[peer.text()]);
             request.insert_header(FOR, addresses)?;
         }
-        (None, Some(peer)) => request.insert_header(FOR, peer.text.clone())?,
-        (Some(_), None) => {}
-        (None, None) => _ = request.remove_header(FOR),
+        (_, Some(peer)) => request.insert_header(FOR, peer.text.clone())?,
+        (addresses, None) if !addresses.is_empty() => request.insert_header(FOR, addresses)?,
+        (_, None) => _ = request.remove_header(FOR),
     }
 
     let address = peer.map_or("unknown", Peer::text);
@@ -211,19 +214,58 @@ fn list(request: &RequestHeader, name: &str) -> String {
     list
 }
 
-/// `Forwarded` as proxies have left it. Of one that knows only the other header, its addresses, so that none gets
-/// lost (RFC 7239, section 7.4).
-fn told_so_far(request: &RequestHeader) -> String {
-    let mut told = list(request, FORWARDED);
-    if told.is_empty() {
-        for entry in list(request, FOR).split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let address = address(entry);
-            let (open, close) = quotes(address);
-            let text = address.map_or_else(|| "unknown".to_string(), |address| address.to_string());
-            append(&mut told, &["for=", open, &text, close]);
+/// What proxies that are believed have said of those before them, in both headers.
+#[derive(Default)]
+struct Told {
+    addresses: String,
+    forwarded: String,
+}
+
+/// A proxy that knows one of the headers hands on what strangers say in the other. So `X-Forwarded-For` counts, and
+/// `Forwarded` beside it only if it names the same. Of whichever is alone, the other is made, so that nobody gets lost
+/// (RFC 7239, section 7.4): with the scheme and the host under which the client came.
+fn told_so_far(request: &mut RequestHeader, client: Option<IpAddr>) -> Result<Told> {
+    let addresses = list(request, FOR);
+    let forwarded = list(request, FORWARDED);
+    let nodes: std::result::Result<Vec<_>, _> = rfc7239::parse(&forwarded).collect();
+    let Some(nodes) = nodes.ok().filter(|_| !forwarded.is_empty()) else {
+        return Ok(Told { forwarded: as_forwarded(&addresses), addresses });
+    };
+    let named: Vec<Option<IpAddr>> = nodes.iter().map(named).collect();
+    if !addresses.is_empty() {
+        let same = addresses.split(',').map(address).eq(named);
+        let forwarded = if same { forwarded } else { as_forwarded(&addresses) };
+        return Ok(Told { addresses, forwarded });
+    }
+    let mut addresses = String::new();
+    for ip in &named {
+        append(&mut addresses, &[&ip.map_or_else(|| "unknown".to_string(), |ip| ip.to_string())]);
+    }
+    let theirs = nodes.iter().zip(&named).rev().find(|(_, named)| named.is_some() && **named == client);
+    for (name, value) in theirs.into_iter().flat_map(|(node, _)| [(PROTO, node.protocol), (HOST, node.host)])
+    {
+        if let Some(value) = value.filter(|_| !request.headers.contains_key(name)) {
+            request.insert_header(name, value.trim_matches('"').to_string())?;
         }
     }
-    told
+    Ok(Told { addresses, forwarded })
+}
+
+/// Whom an item of `Forwarded` names.
+fn named(node: &rfc7239::Forwarded<'_>) -> Option<IpAddr> {
+    Some(node.forwarded_for.as_ref()?.ip()?.to_canonical())
+}
+
+/// The addresses of `X-Forwarded-For` as items of `Forwarded`.
+fn as_forwarded(addresses: &str) -> String {
+    let mut forwarded = String::new();
+    for entry in addresses.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let address = address(entry);
+        let (open, close) = quotes(address);
+        let text = address.map_or_else(|| "unknown".to_string(), |address| address.to_string());
+        append(&mut forwarded, &["for=", open, &text, close]);
+    }
+    forwarded
 }
 
 /// What an address is written between. RFC 7239, section 6: a colon needs quotes.
@@ -301,7 +343,7 @@ mod tests {
         ];
         let told = |hop| {
             let mut request = request(&sent);
-            tell(&mut request, &hop).expect("it fits");
+            tell(&mut request, &hop, None).expect("it fits");
             for name in ["X_Forwarded_For", "X-Forwarded_For", "Content_Length", "Proxy"] {
                 assert!(!request.headers.contains_key(name), "{name}");
             }
@@ -333,10 +375,49 @@ mod tests {
     }
 
     #[test]
+    fn two_headers_say_the_same_to_the_upstream() {
+        const OWN: &str = "for=10.0.0.1;host=\"t\";proto=http";
+        for (sent, [addresses, forwarded, proto, host]) in [
+            // A proxy that knows the older one alone: the other is a stranger's.
+            (
+                &[(FOR, "1.1.1.1"), (FORWARDED, "for=6.6.6.6;proto=https")][..],
+                ["1.1.1.1, 10.0.0.1", "for=1.1.1.1, ", "http", "t"],
+            ),
+            // Both of one proxy: the newer one says more.
+            (
+                &[(FOR, "1.1.1.1"), (FORWARDED, "for=1.1.1.1;by=10.0.0.1"), (PROTO, "https")],
+                ["1.1.1.1, 10.0.0.1", "for=1.1.1.1;by=10.0.0.1, ", "https", "t"],
+            ),
+            // A proxy that knows the newer one alone.
+            (
+                &[(FORWARDED, "for=6.6.6.6;host=no, for=1.1.1.1;proto=https;host=\"x:1\", for=10.0.0.2")],
+                [
+                    "6.6.6.6, 1.1.1.1, 10.0.0.2, 10.0.0.1",
+                    "for=6.6.6.6;host=no, for=1.1.1.1;proto=https;host=\"x:1\", for=10.0.0.2, ",
+                    "https",
+                    "x:1",
+                ],
+            ),
+            // What nobody can read is not continued.
+            (&[(FORWARDED, "for=\"unterminated")], ["10.0.0.1", "", "http", "t"]),
+        ] {
+            let mut request = request(sent);
+            request.insert_header("Host", "t").expect("it fits");
+            tell(&mut request, &hop("10.0.0.1", true), "1.1.1.1".parse().ok()).expect("it fits");
+            let forwarded = format!("{forwarded}{OWN}");
+            for (name, expected) in [(FOR, addresses), (FORWARDED, &*forwarded), (PROTO, proto), (HOST, host)]
+            {
+                let said = request.headers.get(name).and_then(|value| value.to_str().ok());
+                assert_eq!(said, Some(expected), "{name} after {sent:?}");
+            }
+        }
+    }
+
+    #[test]
     fn who_is_named_in_one_header_is_not_lost_in_the_other() {
         let mut request =
             request(&[("Host", "t"), (FOR, "1.1.1.1, fd00::7"), (FOR, "10.0.0.2:80, nonsense")]);
-        tell(&mut request, &hop("10.0.0.1", true)).expect("it fits");
+        tell(&mut request, &hop("10.0.0.1", true), None).expect("it fits");
         assert_eq!(
             request.headers.get(FORWARDED).and_then(|value| value.to_str().ok()),
             Some(

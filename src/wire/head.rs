@@ -5,13 +5,13 @@
 //! a smuggled request. So the head is judged as it was sent, on its raw bytes.
 //!
 //! Bodies are read by Pingora alone, and are framed anew: no chunk of a client's reaches an upstream as it was. In
-//! three things Pingora 0.9.1 reads more than RFC 9112, section 7.1 permits, and they cannot be cured here. A chunk
-//! size without a digit is 0, so it ends the body. A size may be followed by spaces. Trailers may be any lines that
-//! end in CRLF.
+//! four things Pingora 0.9.1 reads more than RFC 9112, section 7.1 permits, and they cannot be cured here. A chunk
+//! size without a digit is 0, so it ends the body. A size may be followed by spaces. An extension may hold any bytes
+//! but CR, also LF and NUL. Trailers may be any lines that end in CRLF.
 
 use std::net::SocketAddr;
 
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
@@ -46,6 +46,9 @@ pub enum BadHead {
     /// RFC 9112, section 3.2: recipients disagree whether it is part of the path.
     #[error("the target has a fragment")]
     Fragment,
+    /// RFC 9113, section 8.2.1: whoever reads it as HTTP/1 leaves the space out.
+    #[error("a header's value begins or ends with a space")]
+    Padded,
     /// HTTP/2 says by what name a client has called: it is `http` or `https` here.
     #[error("the scheme is not one of HTTP")]
     Scheme,
@@ -65,8 +68,7 @@ pub fn check(request: &RequestHeader, raw: Option<&[u8]>) -> Result<(), BadHead>
     }
     lengths(request)?;
     let Some(raw) = raw else {
-        let scheme = request.uri.scheme_str().unwrap_or("http");
-        return is_http_family_scheme(scheme.as_bytes()).then_some(()).ok_or(BadHead::Scheme);
+        return frames(request);
     };
 
     if host.is_none() && request.version == Version::HTTP_11 {
@@ -85,6 +87,25 @@ pub fn check(request: &RequestHeader, raw: Option<&[u8]>) -> Result<(), BadHead>
         RawTargetAuthority::Absolute { scheme, .. } if is_http_family_scheme(scheme) => Ok(()),
         _ => Err(BadHead::Target),
     }
+}
+
+/// What HTTP/2 leaves to whoever reads its frames.
+fn frames(request: &RequestHeader) -> Result<(), BadHead> {
+    if request.headers.values().any(is_padded) {
+        return Err(BadHead::Padded);
+    }
+    // RFC 9113, section 8.3.1. Of a fragment nothing is left here, unlike in HTTP/1.
+    if request.raw_path().first() != Some(&b'/') {
+        return Err(BadHead::Target);
+    }
+    let scheme = request.uri.scheme_str().unwrap_or("http");
+    is_http_family_scheme(scheme.as_bytes()).then_some(()).ok_or(BadHead::Scheme)
+}
+
+/// Whether a header's value has a space, or a tab, at its beginning or its end.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// The host that the target names, if it names one.

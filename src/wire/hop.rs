@@ -1,23 +1,38 @@
 //! Headers that end at each hop (RFC 9110, section 7.6.1). Pingora removes those of requests; those of answers are
 //! removed here.
 
-use http::{HeaderName, StatusCode, header};
-use pingora::http::ResponseHeader;
+use http::{HeaderName, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 
-/// Takes them from an answer, with those that its `Connection` names. `trailers`: whether the client could get
-/// trailers that are announced.
+/// Whether a request's `Connection` says that its `Upgrade` is for us (RFC 9110, section 7.8).
+pub fn names_upgrade(request: &RequestHeader) -> bool {
+    let values = request.headers.get_all(header::CONNECTION).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Takes them from an answer, with those that its `Connection` names. `h2`: whether the client speaks HTTP/2.
 ///
 /// Not `Transfer-Encoding`, from which Pingora knows how the client's answer is to be framed.
-pub fn remove_from_response(response: &mut ResponseHeader, trailers: bool) {
+pub fn remove_from_response(response: &mut ResponseHeader, h2: bool) {
+    // From HTTP/2 to HTTP/2, trailers go on, and so does what announces them.
+    let trailers = h2 && response.version == Version::HTTP_2;
+    // RFC 9110, section 15.5.22: what is required is said to those who can do it.
+    let required = !h2 && response.status == StatusCode::UPGRADE_REQUIRED;
     // RFC 9110, section 15.2.2: here they are what the answer is about.
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     // One look at each name, instead of one for each that it could be.
-    let ends = |name: &&HeaderName| ends_here(name) || (!trailers && **name == header::TRAILER);
+    let ends = |name: &&HeaderName| match **name {
+        header::UPGRADE => !required,
+        header::TRAILER => !trailers,
+        _ => ends_here(name),
+    };
     while let Some(name) = response.headers.keys().find(ends).cloned() {
         if name == header::CONNECTION {
-            for name in nominated(response) {
+            for name in nominated(response).into_iter().filter(|name| *name != header::UPGRADE || !required) {
                 response.remove_header(&name);
             }
         }
@@ -26,7 +41,7 @@ pub fn remove_from_response(response: &mut ResponseHeader, trailers: bool) {
 }
 
 fn ends_here(name: &HeaderName) -> bool {
-    matches!(*name, header::CONNECTION | header::UPGRADE | header::TE | header::PROXY_AUTHENTICATE)
+    matches!(*name, header::CONNECTION | header::TE | header::PROXY_AUTHENTICATE)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
@@ -47,6 +62,18 @@ fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
 mod tests {
     use super::*;
 
+    /// RFC 9110, section 15.5.22. HTTP/2 has no `Upgrade`.
+    #[test]
+    fn what_is_required_is_said_to_those_who_can_do_it() {
+        for (status, h2, left) in [(426, false, true), (426, true, false), (200, false, false)] {
+            let mut response = ResponseHeader::build(status, None).expect("it is a status");
+            response.append_header("Upgrade", "websocket").expect("it is a header");
+            response.append_header("Connection", "Upgrade").expect("it is a header");
+            remove_from_response(&mut response, h2);
+            assert_eq!(response.headers.contains_key(header::UPGRADE), left, "{status}, {h2}");
+        }
+    }
+
     #[test]
     fn what_ends_here_goes_no_further() {
         let mut response = ResponseHeader::build(200, None).expect("it is a status");
@@ -62,7 +89,7 @@ mod tests {
         ] {
             response.append_header(name, value).expect("it is a header");
         }
-        remove_from_response(&mut response, false);
+        remove_from_response(&mut response, true);
         let mut left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "x-end"]);

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
-use super::head::is_number;
+use super::head::{is_number, is_padded};
 
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum BadAnswer {
     /// Lengths that differ, or are no numbers.
     #[error("the answer's length is not a number")]
     Length,
+    /// RFC 9113, section 8.2.1: HTTP/2 has no way to write it, and whoever reads it as HTTP/1 leaves it out.
+    #[error("a header's value begins or ends with a space")]
+    Padded,
     /// Answers before the answer, and no end of them.
     #[error("the upstream sends nothing but informational answers")]
     Flood,
@@ -42,6 +45,9 @@ impl BadAnswer {
 pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !(asked && is_to_websocket(response)) {
         return Err(BadAnswer::Switch);
+    }
+    if response.version == Version::HTTP_2 && response.headers.values().any(is_padded) {
+        return Err(BadAnswer::Padded);
     }
     // RFC 9112, section 6.1 and RFC 9110, section 8.6: these have no body, and announce none.
     if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
@@ -63,6 +69,11 @@ pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer
         response.set_version(Version::HTTP_11);
     }
     Ok(())
+}
+
+/// Whether the answer is still to come (RFC 9110, section 15.2). One that switches protocols is an answer.
+pub fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The one protocol that upstreams are asked for (RFC 6455, section 4.2.2).

@@ -12,6 +12,7 @@ mod configuration_paths;
 mod configuration_texts;
 mod configuration_values;
 mod endings;
+mod endings_h2;
 mod forwarding;
 mod keys;
 mod library;

@@ -1,6 +1,6 @@
 //! The policies that come along.
 
-use crate::support::{Gateway, Scripted, get_with, send};
+use crate::support::{Gateway, Scripted, get, get_with, send};
 
 fn before(origin: &Scripted) -> Gateway {
     Gateway::start(&format!(
@@ -33,6 +33,36 @@ fn request_headers_are_changed_where_it_is_said() {
         let seen = origin.seen().pop().expect("it was asked");
         assert_eq!(names.map(|name| seen.all(name).join("|")), expected, "{target}");
     }
+}
+
+/// Browsers look for some of them on each answer. What only announces an answer is none.
+#[test]
+fn response_headers_are_on_answers_to_errors_too() {
+    let origin = Scripted::plain();
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  origin: {{ servers: [{{ address: {} }}] }}
+  gone: {{ servers: [{{ address: 127.0.0.1:1 }}] }}
+middlewares: {{ strict: {{ response_headers: {{ set: {{ X-Strict: always }} }} }} }}
+routes:
+  - {{ name: well, match: {{ path: /well }}, upstream: origin, middlewares: [strict] }}
+  - {{ name: gone, match: {{ path: /gone }}, upstream: gone, middlewares: [strict] }}
+  - {{ name: other, upstream: gone }}
+",
+        origin.address()
+    ));
+    for (target, status, header) in
+        [("/well", 200, Some("always")), ("/gone", 502, Some("always")), ("/other", 502, None)]
+    {
+        let answer = get(gateway.address(), target);
+        assert_eq!((answer.status, answer.header("X-Strict")), (status, header), "{target}");
+    }
+    let request = "POST /well HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nabc";
+    let answers = send(gateway.address(), request.as_bytes());
+    let found: Vec<_> = answers.iter().map(|answer| (answer.status, answer.header("X-Strict"))).collect();
+    assert_eq!(found, [(100, None), (200, Some("always"))]);
 }
 
 #[test]

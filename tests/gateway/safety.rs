@@ -404,6 +404,9 @@ fn nowhere_else_and_to_nothing_else() {
     for (target, upgrade) in [
         ("/other", UPGRADE),
         ("/ws", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"),
+        // RFC 9110, section 7.8: who does not name it in `Connection` has not asked.
+        ("/ws", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"),
+        ("/ws", "Connection: keep-alive\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"),
     ] {
         let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
         let close = "GET /last HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";

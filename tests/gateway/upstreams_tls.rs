@@ -84,6 +84,7 @@ fn the_version_of_http_is_the_one_that_is_wanted() {
         assert_eq!(told(&old, &format!("{tls}, protocol: {protocol}")), with_old, "{protocol}");
     }
     assert_eq!(told(&new, &format!("{tls}, protocol: h2")), ok("HTTP/2.0 nobody"));
+    assert_eq!(told(&old, &format!("{tls}, protocol: h2")).0, 502, "it does not agree to it");
 
     // Without TLS.
     let h2c = GrpcOrigin::start();
