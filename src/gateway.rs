@@ -409,6 +409,7 @@ impl ProxyHttp for Gateway {
             wire::head::complete(request, server.server().address)?;
         }
         wire::cookies::join(request)?;
+        wire::hop::announce_trailers(request)?;
         ask_for_body(session, request, ctx).await?;
         if let Some(id) = &ctx.id {
             request.insert_header(wire::request_id::NAME, id.clone())?;

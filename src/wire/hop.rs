@@ -12,6 +12,22 @@ pub fn names_upgrade(request: &RequestHeader) -> bool {
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
+/// Servers of gRPC ask for `TE: trailers`, and some refuse what comes without it. From a client of HTTP/1, Pingora has
+/// taken it away.
+///
+/// # Errors
+/// Never: it is a header.
+pub fn announce_trailers(request: &mut RequestHeader) -> pingora::Result<()> {
+    if request.version != Version::HTTP_2 || request.headers.contains_key(header::TE) {
+        return Ok(());
+    }
+    let kind = request.headers.get(header::CONTENT_TYPE);
+    match kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        true => request.insert_header(header::TE, "trailers"),
+        false => Ok(()),
+    }
+}
+
 /// Takes them from an answer, with those that its `Connection` names. `h2`: whether the client speaks HTTP/2.
 ///
 /// Not `Transfer-Encoding`, from which Pingora knows how the client's answer is to be framed.
@@ -61,6 +77,21 @@ fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grpc_is_told_that_its_trailers_are_understood() {
+        for (version, kind, told) in [
+            (Version::HTTP_2, "application/grpc+proto", true),
+            (Version::HTTP_2, "application/json", false),
+            (Version::HTTP_11, "application/grpc", false),
+        ] {
+            let mut request = RequestHeader::build("POST", b"/", None).expect("it is a request");
+            request.set_version(version);
+            request.insert_header(header::CONTENT_TYPE, kind).expect("it is a header");
+            announce_trailers(&mut request).expect("it fits");
+            assert_eq!(request.headers.contains_key(header::TE), told, "{version:?} {kind}");
+        }
+    }
 
     /// RFC 9110, section 15.5.22. HTTP/2 has no `Upgrade`.
     #[test]

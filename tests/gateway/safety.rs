@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{Gateway, Received, Scripted, exchange, send};
+use crate::support::{Gateway, Received, Scripted, exchange, get, send, until};
 
 fn before(origin: &Scripted) -> Gateway {
     Gateway::start(&format!(
@@ -395,6 +395,22 @@ fn a_connection_switches_to_websocket_where_its_route_allows_it() {
     let mut echo = [0; 4];
     stream.read_exact(&mut echo).expect("it comes back");
     assert_eq!(&echo, b"\x81\x02hi");
+}
+
+/// What stands in a query is nobody's but the two who talk: it may be a password.
+#[test]
+fn the_log_of_a_failure_does_not_tell_the_query() {
+    let gateway = Gateway::start(
+        "
+listeners: [{ address: $LISTEN }]
+upstreams: { gone: { servers: [{ address: 127.0.0.1:1 }] } }
+routes: [{ name: all, upstream: gone }]
+",
+    );
+    assert_eq!(get(gateway.address(), "/door?key=sesame").status, 502);
+    until("it is said", || gateway.log().contains("Fail to proxy"));
+    let log = gateway.log();
+    assert!(log.contains("GET /door, Host: t") && !log.contains("sesame"), "{log}");
 }
 
 #[test]

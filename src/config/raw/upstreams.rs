@@ -143,9 +143,9 @@ pub struct UpstreamServer {
 pub struct Timeouts {
     /// For making a connection, TLS included. That of `server.connection_pool` unless set (lesson 19).
     pub connect: Option<Duration>,
-    /// From one piece of an answer to the next; the first counts from the request. `60s` unless set (lesson 19).
+    /// From one piece of an answer to the next. The first counts from the last piece of the request, over HTTP/2 from its head: there it must be longer than the longest upload. `60s` unless set (lesson 19).
     pub read: Option<Duration>,
-    /// For taking a piece of a request. `60s` unless set (lesson 19).
+    /// For taking a piece of a request. A server that takes no more may still answer, and has `read` for it. `60s` unless set (lesson 19).
     pub write: Option<Duration>,
     /// How long a connection is kept that nobody uses. That of `server.connection_pool` unless set (lesson 25).
     pub idle: Option<Duration>,
