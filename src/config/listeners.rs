@@ -20,6 +20,8 @@ pub struct Listener {
     pub address: Address,
     /// Where it was written: that it is taken only shows when it is opened.
     pub place: Place,
+    /// Who may connect to a socket in the file system.
+    pub mode: u32,
     /// How it encrypts; plain if it does not.
     pub tls: Option<ListenerTls>,
     /// Whether HTTP/2 is understood without TLS.
@@ -48,6 +50,7 @@ impl Listener {
         Listener {
             address,
             place,
+            mode: 0o666,
             tls: None,
             h2c: false,
             header_timeout: Duration::from_secs(10),
@@ -153,6 +156,7 @@ pub(super) fn validate<'c>(
                 );
             }
         }
+        let mode = raw.mode.as_ref().map(|written| mode(written, is_unix, &here.key("mode")));
         if raw.h2c && raw.tls.is_some() {
             here.key("h2c").error_at_key(
                 "`h2c` is HTTP/2 without TLS, and this listener has TLS",
@@ -165,6 +169,10 @@ pub(super) fn validate<'c>(
         let plain = Listener::plain(address?, here.key("address").place());
         let time = |raw: Option<raw::Duration>, unset| raw.map_or(unset, |raw| raw.0);
         Some(Listener {
+            mode: match mode {
+                Some(mode) => mode?,
+                None => plain.mode,
+            },
             tls: match tls {
                 Some(tls) => Some(tls?),
                 None => None,
@@ -197,6 +205,18 @@ pub(super) fn address(written: &str, process: &Process, at: &At<'_>) -> Option<A
         ),
     }
     address
+}
+
+fn mode(written: &str, is_unix: bool, at: &At<'_>) -> Option<u32> {
+    if !is_unix {
+        at.error_at_key("only a Unix socket has a mode", "remove it, or listen at `unix:` and a path");
+        return None;
+    }
+    let mode = u32::from_str_radix(written, 8).ok().filter(|mode| *mode <= 0o777);
+    if mode.is_none() {
+        at.error("this is no mode of a file", "three digits from 0 to 7 behind a zero, such as `\"0660\"`");
+    }
+    mode
 }
 
 fn tls(raw: &raw::ListenerTls, at: &At<'_>) -> Option<ListenerTls> {

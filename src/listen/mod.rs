@@ -12,9 +12,10 @@
 mod app;
 mod guard;
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,7 +117,8 @@ where
     for listener in &config.listeners {
         let endpoint = match &listener.address {
             Address::Tcp(address) => ListenerConfig::tcp(address.to_string()),
-            Address::Unix(path) => ListenerConfig::uds(path.display().to_string()),
+            Address::Unix(path) => ListenerConfig::uds(path.display().to_string())
+                .permissions(Permissions::from_mode(listener.mode)),
         };
         listeners.add_listener(match &listener.tls {
             None => endpoint.l4_buffer(L4BufferSettings::default().read(0)),

@@ -44,6 +44,7 @@ const TESTED: &[(&str, &str)] = &[
     ("listeners[].header_timeout", "listeners::a_head_has_its_time_on_every_request_of_a_connection"),
     ("listeners[].idle_timeout", "listeners::a_connection_waits_for_a_request_as_long_as_it_may"),
     ("listeners[].max_header_bytes", "listeners::a_head_has_its_size"),
+    ("listeners[].mode", "listeners::a_socket_is_for_those_whom_its_mode_lets_in"),
     ("listeners[].max_requests_per_connection", "listeners::a_connection_has_its_number_of_requests"),
     ("listeners[].tls", "listeners::what_cannot_be_presented_is_said_before_anything_starts"),
     ("listeners[].tls.certificates", "listeners::what_cannot_be_presented_is_said_before_anything_starts"),

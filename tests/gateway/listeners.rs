@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslSession, SslStream, SslVerifyMode, SslVersion};
 
 use crate::support::{
-    Authority, Files, Gateway, H2Request, PATIENCE, Scripted, exchange, get, h2c, read_all, run, send,
+    Authority, Files, Gateway, H2Request, PATIENCE, Scripted, exchange, get, h2c, read_all, run, send, until,
     validate,
 };
 
@@ -203,6 +204,32 @@ fn a_socket_in_the_file_system_is_a_listener() {
     let seen = origin.seen().remove(0);
     assert_eq!(seen.header("X-Forwarded-For"), None);
     assert_eq!(seen.header("Forwarded"), Some("for=unknown;host=\"t\";proto=http"));
+}
+
+#[test]
+fn a_socket_is_for_those_whom_its_mode_lets_in() {
+    for (mode, expected) in [("", 0o666), (", mode: \"0660\"", 0o660)] {
+        let gateway = Gateway::start(&format!(
+            "
+listeners: [{{ address: $LISTEN }}, {{ address: \"unix:$FOLDER/socket\"{mode} }}]
+routes: [{{ name: r, respond: {{}} }}]
+"
+        ));
+        let socket = gateway.folder().join("socket");
+        until("it listens", || UnixStream::connect(&socket).is_ok());
+        let found = std::fs::metadata(&socket).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(found, expected, "{mode}");
+    }
+    for (listener, says) in [
+        ("{ address: 127.0.0.1:1, mode: \"0660\" }", "only a Unix socket has a mode"),
+        ("{ address: \"unix:/tmp/s\", mode: \"0888\" }", "this is no mode of a file"),
+        ("{ address: \"unix:/tmp/s\", mode: \"7777\" }", "this is no mode of a file"),
+    ] {
+        let outcome =
+            run(&format!("listeners: [{listener}]\nroutes: [{{ name: r, respond: {{}} }}]\n"), &["-t"]);
+        assert_eq!(outcome.code, Some(1), "{listener}");
+        assert!(outcome.stderr.contains(says), "{listener}: {}", outcome.stderr);
+    }
 }
 
 #[test]

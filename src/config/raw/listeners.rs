@@ -12,6 +12,9 @@ pub struct Listener {
     /// IP address and port, such as `0.0.0.0:8080` or `[::]:8080` (lesson 06); or `unix:` and the path of a socket,
     /// such as `unix:/run/gateway.sock` (lesson 18).
     pub address: String,
+    /// Who may connect to a Unix socket, in octal as `chmod` takes it, in quotes: `"0660"` is the gateway's user and
+    /// group. `"0666"`, everybody, unless set (lesson 18).
+    pub mode: Option<String>,
     /// Encrypts. Plain unless set (lesson 07).
     pub tls: Option<ListenerTls>,
     /// Whether clients that know it beforehand may speak HTTP/2 without TLS. `false` unless set (lesson 15).
