@@ -122,6 +122,40 @@ impl Match {
             && !exclude(&self.headers, &other.headers)
             && !exclude(&self.query, &other.query)
     }
+
+    /// Whether it is for this host, as it is written here, and this path.
+    fn is_at(&self, path: &PathRule, host: Option<&HostRule>) -> bool {
+        self.path == *path
+            && match host {
+                Some(host) => self.hosts.contains(host),
+                None => self.hosts.is_empty(),
+            }
+    }
+
+    /// Whether this route gets all requests that match both of the others, which are for the same host and path and tie:
+    /// then nobody has to tell those two apart.
+    fn settles(&self, one: &Match, other: &Match) -> bool {
+        self.rank() > one.rank()
+            && covers(&self.listeners, &one.listeners, &other.listeners)
+            && covers(&self.methods, &one.methods, &other.methods)
+            && follows(&self.headers, &one.headers, &other.headers)
+            && follows(&self.query, &one.query, &other.query)
+    }
+}
+
+/// Whether a list has everything that is on both others; an empty one has everything.
+fn covers<T: PartialEq>(list: &[T], one: &[T], other: &[T]) -> bool {
+    let is_on = |list: &[T], item: &T| list.is_empty() || list.contains(item);
+    let mut both = one.iter().chain(other).filter(|item| is_on(one, item) && is_on(other, item));
+    list.is_empty() || !(one.is_empty() && other.is_empty()) && both.all(|item| list.contains(item))
+}
+
+/// Whether all conditions of a list hold where those of the two others do.
+fn follows<N: PartialEq>(list: &[(N, ValueRule)], one: &[(N, ValueRule)], other: &[(N, ValueRule)]) -> bool {
+    list.iter().all(|(name, rule)| {
+        let mut known = one.iter().chain(other).filter(|(known, _)| known == name);
+        known.any(|(_, known)| *rule == ValueRule::Present || known == rule)
+    })
 }
 
 /// Whether something is on both lists; an empty one has everything.
@@ -148,10 +182,14 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
         let Some(matched) = matched else { continue };
         let hosts: Vec<Option<&HostRule>> =
             if matched.hosts.is_empty() { vec![None] } else { matched.hosts.iter().map(Some).collect() };
-        let tied = |earlier: &usize| {
+        let tied = |earlier: &usize, host: Option<&HostRule>| {
             let earlier = matches[*earlier]?;
             let tie = earlier.rank() == matched.rank() && earlier.overlaps(matched);
-            tie.then_some(earlier == *matched)
+            let is_settled = || {
+                let mut others = matches.iter().flatten().filter(|other| other.is_at(&matched.path, host));
+                others.any(|other| other.settles(earlier, matched))
+            };
+            (tie && !is_settled()).then_some(earlier == *matched)
         };
         let mut told = false;
         for host in hosts {
@@ -159,21 +197,24 @@ pub(super) fn ties(matches: &[Option<&Match>], at: &At<'_>) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(Vec::new()),
             };
-            let tie = earlier.iter().find_map(|earlier| tied(earlier).map(|same| (*earlier, same)));
+            let tie = earlier.iter().find_map(|earlier| tied(earlier, host).map(|same| (*earlier, same)));
             earlier.push(index);
             if let Some((first, same)) = tie
                 && !told
             {
                 told = true;
                 let number = format!("{}{}", first + 1, at.index(first).seen_from(&at.index(index)));
-                let message = if same {
-                    format!("route {number} matches exactly the same requests")
-                } else {
-                    format!("some requests match route {number} too, and neither is more specific")
+                let (message, fix) = match same {
+                    true => (
+                        format!("route {number} matches exactly the same requests"),
+                        "make one of the two more specific, or remove it",
+                    ),
+                    false => (
+                        format!("some requests match route {number} too, and neither is more specific"),
+                        "make one of the two more specific, or add a route that has the conditions of both",
+                    ),
                 };
-                at.index(index)
-                    .key("match")
-                    .error_at_key(message, "make one of the two more specific, or remove it");
+                at.index(index).key("match").error_at_key(message, fix);
             }
             if let PathRule::Pattern(pattern) = &matched.path {
                 let count = patterns.entry((&pattern.prefix, host)).or_default();

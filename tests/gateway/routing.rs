@@ -1,6 +1,6 @@
 //! Which requests go where, and what the upstream sees of them.
 
-use crate::support::{Gateway, Origin, Scripted, exchange, get, get_with};
+use crate::support::{Gateway, Origin, Scripted, exchange, get, get_with, validate};
 
 struct Case {
     it: &'static str,
@@ -162,6 +162,49 @@ fn the_most_specific_route_gets_a_request() {
         let answer = exchange(gateway.address(), &request);
         let found = if answer.status == 404 { "404" } else { &*answer.body };
         assert_eq!(found, name, "{method} {target} {lines}");
+    }
+}
+
+/// Two that ask for different things tie, unless somebody else gets whoever has both.
+#[test]
+fn routes_for_two_headers_need_a_third_for_both() {
+    let routes = |more: &str| {
+        format!(
+            "
+listeners: [{{ address: $LISTEN }}]
+routes:
+  - {{ name: canary, match: {{ headers: {{ X-Canary: \"1\" }} }}, respond: {{ body: canary }} }}
+  - {{ name: debug, match: {{ headers: {{ X-Debug: \"*\" }}, methods: [GET, PUT] }}, respond: {{ body: debug }} }}
+  - {{ name: trace, match: {{ headers: {{ X-Canary: \"1\" }}, methods: [GET] }}, respond: {{ body: trace }} }}
+  - {{ name: rest, respond: {{ body: rest }} }}
+{more}"
+        )
+    };
+    let third = |conditions: &str| {
+        format!("  - {{ name: both, match: {{ {conditions} }}, respond: {{ body: both }} }}\n")
+    };
+    for (conditions, can_be_used) in [
+        ("headers: { X-Canary: \"1\", X-Debug: \"2\" }, methods: [GET]", false),
+        ("headers: { X-Canary: \"1\", X-Debug: \"*\" }, methods: [PUT]", false),
+        ("headers: { X-Canary: \"1\", X-Other: \"*\" }, methods: [GET]", false),
+        ("path: /a, headers: { X-Canary: \"1\", X-Debug: \"*\" }, methods: [GET]", false),
+        ("hosts: [a], headers: { X-Canary: \"1\", X-Debug: \"*\" }, methods: [GET]", false),
+        ("headers: { X-Canary: \"1\", X-Debug: \"*\" }, methods: [GET]", true),
+        ("headers: { X-Canary: \"*\", X-Debug: \"*\" }, methods: [GET, POST]", true),
+    ] {
+        let outcome = validate(&routes(&third(conditions)).replace("$LISTEN", "127.0.0.1:1"));
+        assert_eq!(outcome.code == Some(0), can_be_used, "{conditions}: {}", outcome.stderr);
+    }
+    let gateway =
+        Gateway::start(&routes(&third("headers: { X-Canary: \"1\", X-Debug: \"*\" }, methods: [GET]")));
+    for (lines, body) in [
+        (&[][..], "rest"),
+        (&["X-Canary: 1"], "trace"),
+        (&["X-Debug: 1"], "debug"),
+        (&["X-Canary: 1", "X-Debug: 2"], "both"),
+        (&["X-Canary: 2", "X-Debug: 2"], "debug"),
+    ] {
+        assert_eq!(get_with(gateway.address(), "/", lines).body, body, "{lines:?}");
     }
 }
 

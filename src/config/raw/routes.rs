@@ -98,9 +98,9 @@ impl JsonSchema for RetryOn {
 /// Of several routes that match, the most specific gets the request: by host first (a whole name, then the longest
 /// wildcard, then any), then by path (`path`, then the longest `path_prefix`; a `path_regex` counts as long as the
 /// literal segments with which it begins, and comes before a prefix of that length), then by conditions (with
-/// `listeners` before without, with `methods` before without, more `headers` before fewer, more `query` before fewer). Expressions that are equal in
-/// all this are asked in the order of the file; other routes that are equal in all this and could match the same
-/// request are an error.
+/// `listeners` before without, with `methods` before without, more `headers` before fewer, more `query` before fewer).
+/// Expressions that are equal in all this are asked in the order of the file. Other routes that are equal in all this
+/// and could match the same request are an error, unless a third one, with the conditions of both, gets those requests.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
