@@ -12,6 +12,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::observe;
 use crate::observe::access::AccessLog;
 
 /// How often the end is looked for, once it is near.
@@ -103,9 +104,7 @@ impl BackgroundService for Upkeep {
             calm = if self.work.requests.is_idle() { calm + 1 } else { 0 };
         }
         log::info!("nothing is left to do");
-        if let Some(access) = &self.access {
-            access.flush();
-        }
+        observe::flush(self.access.as_deref());
         std::process::exit(0);
     }
 }

@@ -1,14 +1,22 @@
-//! A line for each request, and the end of a process.
+//! A line for each request, what the process says of itself, and its end.
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::support::{Gateway, Scripted, free_port, get_with, run, until};
 
 fn before(origin: &Scripted, log: &str) -> Gateway {
-    Gateway::start(&format!(
+    before_with(origin, log, |_| {})
+}
+
+fn before_with(origin: &Scripted, log: &str, more: impl Fn(&mut Command)) -> Gateway {
+    let yaml = format!(
         "
 log: {{ {log} }}
 listeners: [{{ address: $LISTEN }}]
@@ -21,7 +29,32 @@ routes:
 ",
         origin.address(),
         free_port()
-    ))
+    );
+    Gateway::start_with(&yaml, more)
+}
+
+/// A gateway whose standard output and error are the writer's.
+fn says_to(writer: PipeWriter, origin: &Scripted, log: &str) -> Gateway {
+    before_with(origin, log, |command| {
+        let handle = || writer.try_clone().expect("a second handle");
+        command.stdout(handle()).stderr(handle());
+    })
+}
+
+/// A pipe that is full soon.
+fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a page is enough for a pipe");
+    (reader, writer)
+}
+
+/// Reads until nobody can write any more.
+fn read_all(mut reader: PipeReader) -> JoinHandle<String> {
+    spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("the log is text");
+        text
+    })
 }
 
 fn lines(path: &Path, count: usize) -> Vec<String> {
@@ -140,4 +173,63 @@ fn a_process_leaves_as_soon_as_nothing_is_under_way_and_no_sooner() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it is answered");
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+}
+
+/// Who is to read it may be there and not do so: a shipper that waits for a network, a terminal that was stopped.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let origin = Scripted::plain();
+    for access in ["off", "stderr", "stdout"] {
+        let (reader, writer) = small_pipe();
+        let gateway = says_to(writer, &origin, &format!("access: {access}"));
+        // Each of them is at least a line.
+        for _ in 0..100 {
+            assert_eq!(get_with(gateway.address(), "/gone", &[]).status, 502);
+        }
+        assert_eq!(get_with(gateway.address(), "/users", &[]).status, 200);
+        let begun = Instant::now();
+        assert!(gateway.stop().success(), "SIGTERM is heard, too");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        drop(reader);
+    }
+}
+
+#[test]
+fn a_log_that_is_read_late_is_complete() {
+    let origin = Scripted::plain();
+    let (reader, writer) = small_pipe();
+    let gateway = says_to(writer, &origin, "format: json");
+    for _ in 0..50 {
+        assert_eq!(get_with(gateway.address(), "/gone", &[]).status, 502);
+    }
+    let log = read_all(reader);
+    assert!(gateway.stop().success());
+    let log = log.join().expect("it is read");
+    let entries: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let with = |text: &str| {
+        let message =
+            |entry: &&serde_json::Value| entry["message"].as_str().is_some_and(|m| m.contains(text));
+        entries.iter().filter(message).count()
+    };
+    assert!(with("ConnectRefused") >= 50, "{log}");
+    assert_eq!((with("listening on"), with("nothing is left to do"), with("dropped")), (1, 1, 0), "{log}");
+}
+
+#[test]
+fn what_is_missing_in_a_log_is_said_there() {
+    let origin = Scripted::plain();
+    let (reader, writer) = small_pipe();
+    // Enough to be said for each connection that there are soon more lines than may wait.
+    let gateway = says_to(writer, &origin, "format: json, level: trace");
+    for _ in 0..1500 {
+        get_with(gateway.address(), "/gone", &[]);
+    }
+    let log = read_all(reader);
+    assert!(gateway.stop().success());
+    let log = log.join().expect("it is read");
+    let says = |line: &str| line.contains("\"the log could not be written for a while: ");
+    let said = log.lines().find(|line| says(line)).unwrap_or_else(|| panic!("{} lines", log.lines().count()));
+    let entry: serde_json::Value = serde_json::from_str(said).expect("JSON");
+    assert_eq!(entry["level"], "WARN", "{said}");
 }

@@ -12,7 +12,7 @@ pub struct Log {
     /// `off` for nowhere. `off` unless set. A slow reader loses lines, which are counted, and stops no request.
     pub access: Option<String>,
     /// The least that the process itself says of what happens, on standard error. `info` unless set; the variable
-    /// `RUST_LOG` says it in more detail (lesson 00).
+    /// `RUST_LOG` says it in more detail (lesson 00). Here, too, a slow reader loses lines and stops nothing.
     #[serde(default)]
     pub level: LogLevel,
 }
