@@ -233,3 +233,71 @@ fn what_is_missing_in_a_log_is_said_there() {
     let entry: serde_json::Value = serde_json::from_str(said).expect("JSON");
     assert_eq!(entry["level"], "WARN", "{said}");
 }
+
+/// Sends SIGUSR1, once it would not end the process any more.
+fn turn_over(gateway: &Gateway) {
+    let status = || std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap_or_default();
+    until("it listens to the signal", || {
+        let status = status();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+        caught.is_some_and(|mask| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 << (10 - 1) != 0))
+    });
+    let sent = Command::new("kill").args(["-USR1", &gateway.pid().to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+}
+
+/// The numbers of the requests that have a line in a file.
+fn asked(path: &Path) -> Vec<usize> {
+    let number = |line: &str| line.split("path=/users/").nth(1)?.split(' ').next()?.parse().ok();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| number(line).expect("the line is whole")).collect()
+}
+
+#[test]
+fn a_log_that_is_turned_over_loses_nothing() {
+    let gateway = before(&Scripted::plain(), "access: $FOLDER/access");
+    let (now, old) = (gateway.folder().join("access"), gateway.folder().join("access.1"));
+    let ask = |numbers: std::ops::Range<usize>| {
+        numbers.for_each(|number| drop(get_with(gateway.address(), &format!("/users/{number}"), &[])));
+    };
+    ask(0..20);
+    std::fs::rename(&now, &old).expect("it is there");
+    ask(20..40);
+    turn_over(&gateway);
+    ask(40..60);
+    until("it has opened its file again", || {
+        gateway.log().contains("the access log's file was opened again")
+    });
+    ask(60..80);
+    until("the lines are written", || asked(&old).len() + asked(&now).len() == 80);
+    assert_eq!([asked(&old), asked(&now)].concat(), Vec::from_iter(0..80));
+    assert!(asked(&old).len() >= 40, "what was asked before the signal is in the old one: {:?}", asked(&old));
+    assert!(asked(&now).len() >= 20, "what was asked behind it is in the new one: {:?}", asked(&now));
+}
+
+#[test]
+fn a_log_that_cannot_be_turned_over_stays_where_it_is() {
+    let gateway = before(&Scripted::plain(), "access: $FOLDER/access");
+    let (now, old) = (gateway.folder().join("access"), gateway.folder().join("access.1"));
+    std::fs::rename(&now, &old).expect("it is there");
+    std::fs::create_dir(&now).expect("its name is free");
+    turn_over(&gateway);
+    until("it says so", || gateway.log().contains("the access log stays with the file that it has: "));
+    get_with(gateway.address(), "/users/7", &[]);
+    until("the line is written", || asked(&old) == [7]);
+}
+
+#[test]
+fn who_has_no_file_to_turn_over_is_told_so() {
+    for (log, says) in [("", "there is no access log"), ("access: stdout", "the access log is no file")] {
+        let gateway = before(&Scripted::plain(), log);
+        assert_eq!(
+            get_with(gateway.address(), "/users", &[]).status,
+            200,
+            "it is up, and so listens to signals"
+        );
+        turn_over(&gateway);
+        until("it says so", || gateway.log().contains(&format!("SIGUSR1 changes nothing: {says}")));
+        assert_eq!(get_with(gateway.address(), "/users", &[]).status, 200);
+    }
+}
