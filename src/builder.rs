@@ -84,7 +84,8 @@ impl Ready {
     /// # Errors
     /// Only before anything is served: what cannot be opened, all of it.
     pub fn run(self) -> Result<Infallible, Report> {
-        observe::start_log(&self.config.log);
-        server::run(&self.config, &server::Start::default())
+        observe::start_log(&self.config);
+        // Whoever shows the error does so behind what was said before it.
+        server::run(&self.config, &server::Start::default()).inspect_err(|_| observe::flush(None))
     }
 }

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match command::Arguments::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            pingora_city::observe::last_words(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

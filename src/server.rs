@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pingora::prelude::*;
 use pingora::proxy::http_proxy;
+use pingora::server::RunArgs;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::services::background::background_service;
 
@@ -44,7 +45,7 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
     let proxy = http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.clone()));
     let service = listen::service(proxy, config, work.clone()).expect("validation has read all certificates");
     server.add_service(service);
-    let mut upkeep = background_service("upkeep", Upkeep { work, access });
+    let mut upkeep = background_service("upkeep", Upkeep { work, access: access.clone() });
     upkeep.threads = Some(1);
     server.add_service(upkeep);
 
@@ -55,7 +56,10 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
 
     leave_if_deaf();
     config.listeners.iter().for_each(announce);
-    server.run_forever()
+    server.run(RunArgs::default());
+    // It was not upkeep that ended it: there was no time left.
+    observe::flush(access.as_deref());
+    std::process::exit(0)
 }
 
 /// Pingora opens its listeners in threads of their own, after it has become the user that it is to run as. What
@@ -67,9 +71,12 @@ fn leave_if_deaf() {
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref().copied());
         if let Some(trouble) = text.filter(|text| text.contains("Failed to build listeners")) {
             log::error!("a listener cannot be opened, so nothing is served: {trouble}");
+            observe::flush(None);
             std::process::exit(1);
         }
-        usual(panic);
+        if !observe::say_panic(panic) {
+            usual(panic);
+        }
     }));
 }
 

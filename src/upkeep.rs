@@ -1,5 +1,5 @@
-//! What a process does beside requests: it starts the access log's writer, and leaves when there is nothing left to
-//! do.
+//! What a process does beside requests: it starts the access log's writer, listens to signals that would end it, and
+//! leaves when there is nothing left to do.
 //!
 //! **Knows nothing** of what requests and connections do: it counts them.
 
@@ -12,6 +12,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::observe;
 use crate::observe::access::AccessLog;
 
 /// How often the end is looked for, once it is near.
@@ -94,6 +95,19 @@ async fn stay() {
     }
 }
 
+/// Those who turn logs over send this when the access log's file has another name, as they do for nginx.
+async fn turn_over(access: Option<Arc<AccessLog>>) {
+    let Ok(mut turned) = signal(SignalKind::user_defined1()) else { return };
+    while turned.recv().await.is_some() {
+        let Some(access) = access.clone() else {
+            log::warn!("SIGUSR1 changes nothing: there is no access log");
+            continue;
+        };
+        // It waits for the disk, and for room. A panic there is no reason not to listen any more.
+        let _ = tokio::task::spawn_blocking(move || access.reopen()).await;
+    }
+}
+
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
@@ -101,6 +115,7 @@ impl BackgroundService for Upkeep {
             access.start();
         }
         tokio::spawn(stay());
+        tokio::spawn(turn_over(self.access.clone()));
         while !*shutdown.borrow() {
             if shutdown.changed().await.is_err() {
                 return;
@@ -116,9 +131,7 @@ impl BackgroundService for Upkeep {
             calm = if self.work.requests.is_idle() { calm + 1 } else { 0 };
         }
         log::info!("nothing is left to do");
-        if let Some(access) = &self.access {
-            access.flush();
-        }
+        observe::flush(self.access.as_deref());
         std::process::exit(0);
     }
 }

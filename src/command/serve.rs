@@ -30,7 +30,7 @@ impl Serve {
             println!("{} can be used", file.path()?.display());
             return Ok(());
         }
-        observe::start_log(&config.log);
+        observe::start_log(&config);
         match server::run(&config, &Start { daemon: self.daemon, upgrade: self.upgrade })? {}
     }
 }

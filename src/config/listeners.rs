@@ -194,6 +194,14 @@ pub(super) fn address(written: &str, process: &Process, at: &At<'_>) -> Option<A
     let address = Address::parse(written);
     match &address {
         Some(Address::Unix(path)) => files::can_be_socket(path, process.writes(), at),
+        Some(Address::Tcp(tcp)) if (1..process.first_port()).contains(&tcp.port()) && !at.asks() => at.error(
+            format!(
+                "`server.user` may not listen here: a port below {} is for root alone",
+                process.first_port()
+            ),
+            "choose a higher port; or remove `server.user`, and start the gateway as that user, with the right to \
+             open such ports (CAP_NET_BIND_SERVICE)",
+        ),
         Some(Address::Tcp(_)) => {}
         None if written.starts_with("unix:") => at.error(
             "a socket needs a whole path, of at most 107 bytes",

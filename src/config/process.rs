@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::unistd::{AccessFlags, Group, User, getuid};
+use nix::unistd::{AccessFlags, Group, User, geteuid, getuid};
 use openssl::x509::X509;
 
 use super::{At, all, files, raw};
@@ -23,9 +23,9 @@ pub struct Process {
     pub pid_file: Option<PathBuf>,
     /// Where standard error goes, in the background.
     pub error_log: Option<PathBuf>,
-    /// Which user it becomes, in the background. The user exists.
+    /// Which user it becomes; only in the background. The user exists.
     pub user: Option<String>,
-    /// Which group it joins, in the background. The group exists.
+    /// Which group it joins; only in the background. The group exists.
     pub group: Option<String>,
     /// Where listeners are handed over.
     pub upgrade_sock: Option<PathBuf>,
@@ -48,6 +48,26 @@ impl Process {
     pub(super) fn writes(&self) -> bool {
         writes(self.daemon, self.user.as_deref())
     }
+
+    /// The ports below this one are not for the gateway: Pingora opens its listeners when it has become somebody else,
+    /// who has none of the rights of root. Whoever is not root to begin with becomes nobody else, and finds out what
+    /// he may when the ports are tried.
+    pub(super) fn first_port(&self) -> u16 {
+        let other = |name: &str| !matches!(User::from_name(name), Ok(Some(user)) if user.uid.is_root());
+        match self.daemon && geteuid().is_root() && self.user.as_deref().is_some_and(other) {
+            true => first_for_everybody(),
+            false => 0,
+        }
+    }
+}
+
+/// What the kernel leaves to those who are not root.
+fn first_for_everybody() -> u16 {
+    let set = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    // It may say 65536.
+    set.ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .map_or(1024, |port| port.try_into().unwrap_or(u16::MAX))
 }
 
 /// In the background, it may become somebody else.
@@ -77,16 +97,10 @@ pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> Process {
     if let Some(path) = &raw.ca_file {
         authorities(path, &at.key("ca_file"));
     }
-    if let Some(user) = &raw.user
-        && !matches!(User::from_name(user), Ok(Some(_)))
-    {
-        at.key("user").error("this machine has no such user", "make the user, or name another");
-    }
-    if let Some(group) = &raw.group
-        && !matches!(Group::from_name(group), Ok(Some(_)))
-    {
-        at.key("group").error("this machine has no such group", "make the group, or name another");
-    }
+    let known = |name: &str| matches!(User::from_name(name), Ok(Some(_)));
+    becomes("user", raw.user.as_deref(), known, raw.daemon, at);
+    let known = |name: &str| matches!(Group::from_name(name), Ok(Some(_)));
+    becomes("group", raw.group.as_deref(), known, raw.daemon, at);
     Process {
         work_stealing: raw.work_stealing.unwrap_or(true),
         listener_tasks_per_fd: raw.listener_tasks_per_fd.unwrap_or(1),
@@ -102,6 +116,21 @@ pub(super) fn validate(raw: &raw::Server, at: &At<'_>) -> Process {
         client_bind_to_ipv4: own(&raw.client_bind_to_ipv4, "192.0.2.7", &at.key("client_bind_to_ipv4")),
         client_bind_to_ipv6: own(&raw.client_bind_to_ipv6, "2001:db8::7", &at.key("client_bind_to_ipv6")),
         max_retries: raw.max_retries,
+    }
+}
+
+/// Says so if the gateway could not become this user, or belong to this group; or would not, and go on with all the
+/// rights of who has started it.
+fn becomes(what: &str, name: Option<&str>, known: impl Fn(&str) -> bool, daemon: bool, at: &At<'_>) {
+    let Some(name) = name else { return };
+    if !known(name) {
+        let fix = format!("make the {what}, or name another");
+        at.key(what).error(format!("this machine has no such {what}"), fix);
+    } else if !daemon && !at.asks() {
+        at.key(what).error_at_key(
+            format!("in the foreground, the gateway keeps the {what} of whoever starts it"),
+            format!("add `daemon: true`, or `--daemon`; or remove it, and start the gateway as that {what}"),
+        );
     }
 }
 

@@ -1,42 +1,26 @@
-//! The access log: a line for each request, written by a thread of its own.
-//!
-//! A request puts its line into a channel that has room for so many, and goes on; if there is no room, the line is
-//! dropped and counted. So the slowest reader stops nobody.
+//! The access log: a line for each request, written by a thread of its own, see [`super::lines`].
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::lines::{Lines, ROOM, Sink, Trouble};
 use crate::config::{AccessSink, LogFormat, LogSettings};
 
-/// How many lines wait for the writer at most.
-const ROOM: usize = 8192;
-/// How long the end waits for the last lines.
-const LAST: Duration = Duration::from_secs(1);
-
-enum Message {
-    Line(Vec<u8>),
-    Flush(SyncSender<()>),
-}
+/// How many bytes of lines are collected at most before they are written.
+const BUFFER: usize = 1 << 16;
 
 /// Where requests put their lines.
 pub struct AccessLog {
     format: LogFormat,
-    sender: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
-    /// What the writer will need, until it is started.
-    writer: Mutex<Option<Writer>>,
+    lines: Lines,
+    /// Where the lines go, if that can be opened again.
+    file: Option<PathBuf>,
 }
-
-/// Where lines come from and where they go.
-type Writer = (Receiver<Message>, Box<dyn Write + Send>);
 
 /// What is said of a request.
 #[derive(Serialize)]
@@ -122,31 +106,46 @@ impl AccessLog {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(settings: &LogSettings) -> io::Result<Option<AccessLog>> {
-        let sink: Box<dyn Write + Send> = match &settings.access {
+        let mut file = None;
+        let sink: Sink = match &settings.access {
             AccessSink::Off => return Ok(None),
             AccessSink::Stdout => Box::new(io::stdout()),
             AccessSink::Stderr => Box::new(io::stderr()),
-            AccessSink::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            AccessSink::File(path) => {
+                // A daemon will stand elsewhere when it opens it again.
+                let path = file.insert(std::path::absolute(path)?);
+                Box::new(append(path)?)
+            }
         };
-        Ok(Some(AccessLog::new(settings.format, sink, ROOM)))
+        Ok(Some(AccessLog { file, ..AccessLog::new(settings.format, sink, ROOM) }))
     }
 
-    fn new(format: LogFormat, sink: Box<dyn Write + Send>, room: usize) -> AccessLog {
-        let (sender, receiver) = sync_channel(room);
-        let writer = Mutex::new(Some((receiver, sink)));
-        AccessLog { format, sender, dropped: Arc::default(), writer }
+    fn new(format: LogFormat, sink: Sink, room: usize) -> AccessLog {
+        AccessLog { format, lines: Lines::new(sink, room, BUFFER, say), file: None }
     }
 
     /// Starts the writer. Threads do not survive what makes a process a daemon, so this is later than the rest.
     pub fn start(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((receiver, sink)) = writer else { return };
-        let dropped = self.dropped.clone();
-        let started = thread::Builder::new()
-            .name("access-log".to_string())
-            .spawn(move || write_all(&receiver, BufWriter::with_capacity(1 << 16, sink), &dropped));
-        if let Err(error) = started {
+        if let Err(error) = self.lines.start("access-log") {
             log::error!("the access log cannot be written: {error}");
+        }
+    }
+
+    /// Opens its file again, by its name: what had that name has another one now, and is complete. Waits for room
+    /// among the lines.
+    pub fn reopen(&self) {
+        let Some(path) = &self.file else {
+            log::warn!("SIGUSR1 changes nothing: the access log is no file that could be opened again");
+            return;
+        };
+        match append(path) {
+            Ok(file) => {
+                self.lines.lead_into(Box::new(file));
+                log::info!("the access log's file was opened again");
+            }
+            Err(error) => {
+                log::warn!("the access log stays with the file that it has: {}: {error}", path.display());
+            }
         }
     }
 
@@ -158,58 +157,33 @@ impl AccessLog {
             LogFormat::Text => entry.text(&time),
         };
         line.push(b'\n');
-        if self.sender.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.lines.put(line);
     }
 
     /// How many lines were dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.lines.dropped()
     }
 
     /// Waits until all lines so far are written, but not for ever.
     pub fn flush(&self) {
-        let (done, is_done) = sync_channel(1);
-        if self.sender.try_send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(LAST);
-        }
+        self.lines.flush();
     }
 }
 
-fn write_all(receiver: &Receiver<Message>, mut sink: impl Write, dropped: &AtomicU64) {
-    let mut told = 0;
-    let mut failed = false;
-    loop {
-        // While lines come, they are collected; when none comes for a moment, what there is goes out.
-        let message = match receiver.recv_timeout(Duration::from_millis(100)) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let written = match message {
-            Some(Message::Line(line)) => sink.write_all(&line),
-            Some(Message::Flush(done)) => {
-                let flushed = sink.flush();
-                let _ = done.send(());
-                flushed
-            }
-            None => sink.flush(),
-        };
-        match written {
-            Ok(()) => failed = false,
-            Err(error) if !failed => {
-                failed = true;
-                log::error!("the access log cannot be written: {error}");
-            }
-            Err(_) => {}
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// It is said in the process's log.
+fn say(trouble: &Trouble) -> Vec<u8> {
+    match trouble {
+        Trouble::Dropped(lines) => {
+            log::warn!("the access log is read too slowly: {lines} lines were dropped");
         }
-        let now = dropped.load(Ordering::Relaxed);
-        if now > told {
-            log::warn!("the access log is read too slowly: {} lines were dropped", now - told);
-            told = now;
-        }
+        Trouble::Failed(error) => log::error!("the access log cannot be written: {error}"),
     }
+    Vec::new()
 }
 
 #[cfg(test)]

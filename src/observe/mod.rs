@@ -1,45 +1,28 @@
 //! What operators see.
 //!
-//! **Owns** the process's log and the access log (a bounded channel and one writer), and to come: metrics and
+//! **Owns** the process's log and the access log (each a bounded channel and one writer), and to come: metrics and
 //! traces.
 //!
-//! **Offers** [`start_log`], [`open_access_log`] and [`access`].
+//! **Offers** [`start_log`], [`say_panic`], [`open_access_log`], [`access`]; [`flush`] and [`last_words`] for the end.
 //!
 //! **Knows nothing** of how a request is served. What it writes down is given to it. Labels and fields come from
 //! the configuration, never from a request alone.
 
 pub mod access;
+mod lines;
+mod log;
 
-use std::io::Write;
-use std::time::SystemTime;
-
-use env_logger::Env;
-
-use crate::config::{Config, Diagnostic, LogFormat, LogLevel, LogSettings, Report};
+use crate::config::{Config, Diagnostic, Report};
 use access::AccessLog;
+pub use log::{last_words, say_panic, start_log};
 
-/// Begins to write the process's log to standard error, as the settings say, unless `RUST_LOG` says otherwise.
-pub fn start_log(settings: &LogSettings) {
-    let level = match settings.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(level));
-    if settings.format == LogFormat::Json {
-        builder.format(|line, record| {
-            let object = serde_json::json!({
-                "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-                "level": record.level().as_str(),
-                "target": record.target(),
-                "message": record.args().to_string(),
-            });
-            writeln!(line, "{object}")
-        });
+/// Waits until everything that was said is written, but not for ever: for the end of the process.
+pub fn flush(access: Option<&AccessLog>) {
+    // The process's log comes last: something may be said there of the other.
+    if let Some(access) = access {
+        access.flush();
     }
-    builder.init();
+    log::flush_log();
 }
 
 /// Opens the access log, if there is to be one.

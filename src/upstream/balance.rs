@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn round_robin_is_strict_and_weighted() {
         assert_eq!(picked(&Balance::RoundRobin, &servers(&[1, 1, 1]), &[], 7), [0, 1, 2, 0, 1, 2, 0]);
-        assert_eq!(picked(&Balance::RoundRobin, &servers(&[3, 1]), &[], 8), [0, 0, 1, 0, 0, 0, 1, 0]);
+        assert_eq!(picked(&Balance::RoundRobin, &servers(&[3, 1]), &[], 8), [0, 1, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]

@@ -56,8 +56,9 @@ pub struct Upstream {
     /// Those that can be asked: the backups are the second tier. Swapped as a whole when that changes, so a
     /// choice takes no lock.
     ready: ArcSwap<[Tier; 2]>,
-    /// How many choices there have been.
-    turns: AtomicUsize,
+    /// How many choices there have been, of each tier: one that nobody can be chosen from must not take turns away
+    /// from the other.
+    turns: [AtomicUsize; 2],
     /// When the first of the breakers that are open lets a request through; [`NEVER`] if none is.
     probe_due: AtomicU64,
 }
@@ -96,7 +97,7 @@ impl Upstream {
             config,
             servers: Mutex::new(servers),
             ready,
-            turns: AtomicUsize::new(0),
+            turns: Default::default(),
             probe_due: AtomicU64::new(NEVER),
         }
     }
@@ -109,7 +110,7 @@ impl Upstream {
             return Some(InFlight::new(server, self, true));
         }
         let ready = self.ready.load();
-        let server = ready.iter().find_map(|tier| tier.pick(&self.turns, selection))?;
+        let server = ready.iter().zip(&self.turns).find_map(|(tier, turns)| tier.pick(turns, selection))?;
         Some(InFlight::new(server.clone(), self, false))
     }
 

@@ -210,3 +210,76 @@ routes: [{ name: all, upstream: none }]
     });
     assert!(!silent.log().contains("listening on"), "{}", silent.log());
 }
+
+/// Who names a user wants to have fewer rights, and must not find out later that it has not come to that.
+#[test]
+fn a_gateway_in_the_foreground_becomes_nobody_else() {
+    let yaml = |server: &str| format!("server: {{ {server} }}\n{}", GOOD.replace("server: {", "# {"));
+    let run = |verb: &[&str], server: &str| {
+        let folder = TempDir::new().expect("a folder");
+        fs::write(folder.path().join("gateway.yaml"), yaml(server)).expect("it is written");
+        run_in(folder.path(), &[verb, &["--config", "gateway.yaml"]].concat(), &[])
+    };
+    for (server, column) in [("user: root", 11), ("group: root", 11), ("daemon: false, user: root", 26)] {
+        // With `-t` or without it.
+        for verb in [&["-t"][..], &[]] {
+            let outcome = run(verb, server);
+            assert_eq!(outcome.code, Some(1), "{server}: {}", outcome.stderr);
+            let place = format!("gateway.yaml:1:{column}\n");
+            for says in
+                ["in the foreground, the gateway keeps the", &place, "add `daemon: true`", ": 1 problem"]
+            {
+                assert!(outcome.stderr.contains(says), "{server}: not in it: {says}\n{}", outcome.stderr);
+            }
+        }
+        // In any form of it; and who asks what the file means does not serve with it.
+        for verb in [&["-t", "--daemon"][..], &["routes"]] {
+            assert_eq!(run(verb, server).code, Some(0), "{server}: {}", run(verb, server).stderr);
+        }
+        assert_eq!(
+            run(&["-t"], &format!("{server}, daemon: true").replace("daemon: false, ", "")).code,
+            Some(0)
+        );
+    }
+    let by_variable = validate(&yaml("user: root"), &[("GATEWAY__SERVER__DAEMON", "true")]);
+    assert_eq!(by_variable.code, Some(0), "{}", by_variable.stderr);
+}
+
+/// Listeners are opened by the user that it becomes.
+#[test]
+fn who_is_not_root_any_more_opens_no_port_of_roots() {
+    let set =
+        fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("the kernel says so");
+    let first: u32 = set.trim().parse().expect("a number");
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root || first <= 80 {
+        eprintln!("here, nobody needs to be root for it: only that it is not refused can be seen");
+    }
+    let text = |server: &str, port: u32| {
+        format!(
+            "server: {{ {server} }}\nlisteners: [{{ address: 127.0.0.1:{port} }}]\n\
+             services: [{{ name: s, bind_address: \"127.0.0.2:{port}\", upstreams: [127.0.0.1:1] }}]\n\
+             routes: [{{ name: r, respond: {{}} }}]\n"
+        )
+    };
+    for (server, port, refused) in [
+        ("daemon: true, user: nobody", 80, is_root && first > 80),
+        ("daemon: true, user: nobody", 1023, is_root && first > 1023),
+        ("daemon: true, user: nobody", first.max(1024), false),
+        ("daemon: true, user: root", 80, false),
+        ("daemon: true", 80, false),
+    ] {
+        let outcome = validate(&text(server, port), &[]);
+        assert_eq!(outcome.code, Some(i32::from(refused)), "{server}, {port}: {}", outcome.stderr);
+        let says = [
+            "`server.user` may not listen here",
+            "gateway.yaml:2:",
+            "gateway.yaml:3:",
+            "choose a higher port",
+            ": 2 problems",
+        ];
+        for says in says.iter().filter(|_| refused) {
+            assert!(outcome.stderr.contains(says), "not in it: {says}\n{}", outcome.stderr);
+        }
+    }
+}

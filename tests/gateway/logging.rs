@@ -1,14 +1,22 @@
-//! A line for each request, and the end of a process.
+//! A line for each request, what the process says of itself, and its end.
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::support::{Gateway, Scripted, free_port, get_with, run, until};
 
 fn before(origin: &Scripted, log: &str) -> Gateway {
-    Gateway::start(&format!(
+    before_with(origin, log, |_| {})
+}
+
+fn before_with(origin: &Scripted, log: &str, more: impl Fn(&mut Command)) -> Gateway {
+    let yaml = format!(
         "
 log: {{ {log} }}
 listeners: [{{ address: $LISTEN }}]
@@ -21,7 +29,32 @@ routes:
 ",
         origin.address(),
         free_port()
-    ))
+    );
+    Gateway::start_with(&yaml, more)
+}
+
+/// A gateway whose standard output and error are the writer's.
+fn says_to(writer: PipeWriter, origin: &Scripted, log: &str) -> Gateway {
+    before_with(origin, log, |command| {
+        let handle = || writer.try_clone().expect("a second handle");
+        command.stdout(handle()).stderr(handle());
+    })
+}
+
+/// A pipe that is full soon.
+fn small_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a page is enough for a pipe");
+    (reader, writer)
+}
+
+/// Reads until nobody can write any more.
+fn read_all(mut reader: PipeReader) -> JoinHandle<String> {
+    spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("the log is text");
+        text
+    })
 }
 
 fn lines(path: &Path, count: usize) -> Vec<String> {
@@ -140,4 +173,131 @@ fn a_process_leaves_as_soon_as_nothing_is_under_way_and_no_sooner() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it is answered");
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+}
+
+/// Who is to read it may be there and not do so: a shipper that waits for a network, a terminal that was stopped.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let origin = Scripted::plain();
+    for access in ["off", "stderr", "stdout"] {
+        let (reader, writer) = small_pipe();
+        let gateway = says_to(writer, &origin, &format!("access: {access}"));
+        // Each of them is at least a line.
+        for _ in 0..100 {
+            assert_eq!(get_with(gateway.address(), "/gone", &[]).status, 502);
+        }
+        assert_eq!(get_with(gateway.address(), "/users", &[]).status, 200);
+        let begun = Instant::now();
+        assert!(gateway.stop().success(), "SIGTERM is heard, too");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        drop(reader);
+    }
+}
+
+#[test]
+fn a_log_that_is_read_late_is_complete() {
+    let origin = Scripted::plain();
+    let (reader, writer) = small_pipe();
+    let gateway = says_to(writer, &origin, "format: json");
+    for _ in 0..50 {
+        assert_eq!(get_with(gateway.address(), "/gone", &[]).status, 502);
+    }
+    let log = read_all(reader);
+    assert!(gateway.stop().success());
+    let log = log.join().expect("it is read");
+    let entries: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let with = |text: &str| {
+        let message =
+            |entry: &&serde_json::Value| entry["message"].as_str().is_some_and(|m| m.contains(text));
+        entries.iter().filter(message).count()
+    };
+    assert!(with("ConnectRefused") >= 50, "{log}");
+    assert_eq!((with("listening on"), with("nothing is left to do"), with("dropped")), (1, 1, 0), "{log}");
+}
+
+#[test]
+fn what_is_missing_in_a_log_is_said_there() {
+    let origin = Scripted::plain();
+    let (reader, writer) = small_pipe();
+    // Enough to be said for each connection that there are soon more lines than may wait.
+    let gateway = says_to(writer, &origin, "format: json, level: trace");
+    for _ in 0..1500 {
+        get_with(gateway.address(), "/gone", &[]);
+    }
+    let log = read_all(reader);
+    assert!(gateway.stop().success());
+    let log = log.join().expect("it is read");
+    let says = |line: &str| line.contains("\"the log could not be written for a while: ");
+    let said = log.lines().find(|line| says(line)).unwrap_or_else(|| panic!("{} lines", log.lines().count()));
+    let entry: serde_json::Value = serde_json::from_str(said).expect("JSON");
+    assert_eq!(entry["level"], "WARN", "{said}");
+}
+
+/// Sends SIGUSR1, once it would not end the process any more.
+fn turn_over(gateway: &Gateway) {
+    let status = || std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap_or_default();
+    until("it listens to the signal", || {
+        let status = status();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+        caught.is_some_and(|mask| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 << (10 - 1) != 0))
+    });
+    let sent = Command::new("kill").args(["-USR1", &gateway.pid().to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+}
+
+/// The numbers of the requests that have a line in a file.
+fn asked(path: &Path) -> Vec<usize> {
+    let number = |line: &str| line.split("path=/users/").nth(1)?.split(' ').next()?.parse().ok();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| number(line).expect("the line is whole")).collect()
+}
+
+#[test]
+fn a_log_that_is_turned_over_loses_nothing() {
+    let gateway = before(&Scripted::plain(), "access: $FOLDER/access");
+    let (now, old) = (gateway.folder().join("access"), gateway.folder().join("access.1"));
+    let ask = |numbers: std::ops::Range<usize>| {
+        numbers.for_each(|number| drop(get_with(gateway.address(), &format!("/users/{number}"), &[])));
+    };
+    ask(0..20);
+    std::fs::rename(&now, &old).expect("it is there");
+    ask(20..40);
+    turn_over(&gateway);
+    ask(40..60);
+    until("it has opened its file again", || {
+        gateway.log().contains("the access log's file was opened again")
+    });
+    ask(60..80);
+    until("the lines are written", || asked(&old).len() + asked(&now).len() == 80);
+    assert_eq!([asked(&old), asked(&now)].concat(), Vec::from_iter(0..80));
+    assert!(asked(&old).len() >= 40, "what was asked before the signal is in the old one: {:?}", asked(&old));
+    assert!(asked(&now).len() >= 20, "what was asked behind it is in the new one: {:?}", asked(&now));
+}
+
+#[test]
+fn a_log_that_cannot_be_turned_over_stays_where_it_is() {
+    let gateway = before(&Scripted::plain(), "access: $FOLDER/access");
+    let (now, old) = (gateway.folder().join("access"), gateway.folder().join("access.1"));
+    std::fs::rename(&now, &old).expect("it is there");
+    std::fs::create_dir(&now).expect("its name is free");
+    turn_over(&gateway);
+    until("it says so", || gateway.log().contains("the access log stays with the file that it has: "));
+    get_with(gateway.address(), "/users/7", &[]);
+    until("the line is written", || asked(&old) == [7]);
+}
+
+#[test]
+fn who_has_no_file_to_turn_over_is_told_so() {
+    for (log, says) in [("", "there is no access log"), ("access: stdout", "the access log is no file")] {
+        let gateway = before(&Scripted::plain(), log);
+        assert_eq!(
+            get_with(gateway.address(), "/users", &[]).status,
+            200,
+            "it is up, and so listens to signals"
+        );
+        turn_over(&gateway);
+        until("it says so", || gateway.log().contains(&format!("SIGUSR1 changes nothing: {says}")));
+        assert_eq!(get_with(gateway.address(), "/users", &[]).status, 200);
+    }
 }

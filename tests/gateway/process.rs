@@ -161,6 +161,45 @@ routes: [{{ name: all, respond: {{ body: hi }} }}]
     until("it has left", || !fs::exists(format!("/proc/{}", pid.trim())).unwrap_or(true));
 }
 
+/// Its threads begin behind the fork, and it stands elsewhere then.
+#[test]
+fn a_daemon_writes_its_logs_to_the_end() {
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let read = |name: &str| fs::read_to_string(file(name)).unwrap_or_default();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let yaml = format!(
+        "
+server: {{ threads: 1, daemon: true, pid_file: {}, error_log: {} }}
+log: {{ access: ./access }}
+listeners: [{{ address: {address} }}]
+routes: [{{ name: all, respond: {{ body: hi }} }}]
+",
+        file("gateway.pid").display(),
+        file("error.log").display(),
+    );
+    fs::write(file("gateway.yaml"), yaml).expect("it is written");
+    let outcome = run_in(folder.path(), &["-c", "gateway.yaml"], &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("listening on"), "what is said before the fork is read by who starts it");
+    until("the gateway in the background listens", || TcpStream::connect(address).is_ok());
+    let pid = read("gateway.pid").trim().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &pid]).status();
+        assert!(sent.expect("there is a `kill`").success());
+    };
+    assert_eq!(get(address, "/one").status, 200);
+    until("the line is written", || read("access").contains("path=/one"));
+    fs::rename(file("access"), file("access.1")).expect("it is there");
+    signal("-USR1");
+    until("it has a new file", || read("error.log").contains("the access log's file was opened again"));
+    assert_eq!(get(address, "/two").status, 200);
+    signal("-TERM");
+    until("it ends", || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    assert!(read("access").contains("path=/two") && !read("access.1").contains("path=/two"));
+    assert!(read("error.log").ends_with("nothing is left to do\n"), "{}", read("error.log"));
+}
+
 fn id(option: &str) -> String {
     let said = Command::new("id").arg(option).output().expect("there is an `id`").stdout;
     String::from_utf8_lossy(&said).trim().to_string()

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::support::{Gateway, Origin, Reply, get, get_with};
-use crate::upstreams::{answers, before, server};
+use crate::support::{Gateway, Origin, Reply, get, get_with, until};
+use crate::upstreams::{answers, before, nobody, server};
 
 const NAMES: [&str; 3] = ["red", "green", "blue"];
 
@@ -62,6 +62,26 @@ fn who_is_busy_gets_less() {
     let origins = three();
     let gateway = before(&all(&origins)[..2], "balance: round_robin");
     assert_eq!(answers(&gateway, 20).iter().filter(|name| *name == "red").count(), 10);
+}
+
+/// Whoever is asked in vain first takes no turns away from those who come after him.
+#[test]
+fn backups_share_what_nobody_else_can_take() {
+    let origins = three();
+    let backups = ["backup: true", "backup: true, weight: 2", "backup: true"];
+    let mut servers: Vec<_> = origins.iter().zip(backups).map(|(one, more)| server(one, more)).collect();
+    servers.insert(0, nobody(""));
+    for balance in ["round_robin", "least_connections"] {
+        for check in ["", ", health_check: { tcp: {}, interval: 50ms }"] {
+            let gateway = before(&servers, &format!("balance: {balance}{check}"));
+            until("nobody is known to be there", || {
+                check.is_empty() || gateway.log().contains("is not well")
+            });
+            let answers = answers(&gateway, 24);
+            let shares = NAMES.map(|name| answers.iter().filter(|other| *other == name).count());
+            assert_eq!(shares, [6, 12, 6], "{balance}{check}: {answers:?}");
+        }
+    }
 }
 
 #[test]

@@ -10,9 +10,11 @@ pub struct Log {
     pub format: LogFormat,
     /// Where there is a line for each request: `stdout`, `stderr`, or the path of a file, to which is appended;
     /// `off` for nowhere. `off` unless set. A slow reader loses lines, which are counted, and stops no request.
+    /// SIGUSR1 opens the file again, by its name: rename it, send the signal, and it is complete; the gateway's user
+    /// must be able to make the new one.
     pub access: Option<String>,
     /// The least that the process itself says of what happens, on standard error. `info` unless set; the variable
-    /// `RUST_LOG` says it in more detail (lesson 00).
+    /// `RUST_LOG` says it in more detail (lesson 00). Here, too, a slow reader loses lines and stops nothing.
     #[serde(default)]
     pub level: LogLevel,
 }

@@ -24,9 +24,11 @@ pub struct Server {
     pub pid_file: Option<PathBuf>,
     /// Where a gateway in the background writes what else goes to standard error. Nowhere unless set (lesson 02).
     pub error_log: Option<PathBuf>,
-    /// Which user a gateway in the background becomes once it has started. Who started it unless set (lesson 02).
+    /// Which user a gateway in the background becomes, before it opens its ports: those below 1024 are for root
+    /// alone. Who started it unless set; only with `daemon` (lesson 02).
     pub user: Option<String>,
-    /// Which group a gateway in the background belongs to once it has started. Its user's unless set (lesson 02).
+    /// Which group a gateway in the background belongs to once it has started. Its user's unless set; only with
+    /// `daemon` (lesson 02).
     pub group: Option<String>,
     /// The socket over which a gateway hands its listeners to its successor, see `--upgrade`.
     /// `/tmp/pingora_upgrade.sock` unless set (lesson 03).
