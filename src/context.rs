@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Extensions, HeaderValue};
+use http::{Extensions, HeaderValue, Version, header};
 use pingora::prelude::*;
 use pingora::proxy::Session;
 
@@ -121,9 +121,16 @@ pub fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -
         level: if is_upstream { "WARN" } else { "INFO" },
         path: request.uri.path(),
         method: request.method.as_str(),
+        host: request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+        protocol: match request.version {
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_11 => "HTTP/1.1",
+            _ => "HTTP/1.0",
+        },
         route: ctx.route().map(|route| &*route.name),
         upstream: ctx.route().and_then(|route| route.upstream()).map(|upstream| &*upstream.name),
         server: ctx.asked_last(),
+        tries: ctx.tries.count(),
         status: session.response_written().map_or(0, |response| response.status.as_u16()),
         duration_ms: ctx
             .begun

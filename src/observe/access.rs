@@ -1,5 +1,6 @@
 //! The access log: a line for each request, written by a thread of its own, see [`super::lines`].
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,11 @@ pub struct Entry<'e> {
     pub path: &'e str,
     /// The request's.
     pub method: &'e str,
+    /// The host that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'e str>,
+    /// Which HTTP the client speaks, such as `HTTP/1.1`.
+    pub protocol: &'static str,
     /// The route's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<&'e str>,
@@ -40,6 +46,9 @@ pub struct Entry<'e> {
     /// The server that was asked last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<SocketAddr>,
+    /// How many servers were asked, one after another.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub tries: u32,
     /// The answer's; 0 if there was none.
     pub status: u16,
     /// From the head's end to the answer's.
@@ -55,6 +64,10 @@ pub struct Entry<'e> {
     /// Which kind of error, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'e str>,
+}
+
+fn is_usual(tries: &u32) -> bool {
+    *tries <= 1
 }
 
 impl Entry<'_> {
@@ -79,15 +92,20 @@ impl Entry<'_> {
         let _ = write!(line, "{time} {level} request path={path} method={method}");
         for (name, value) in [("route", self.route), ("upstream", self.upstream)] {
             if let Some(value) = value {
-                let quotes =
-                    if value.contains([' ', '"', '=']) { format!("{value:?}") } else { value.to_string() };
-                let _ = write!(line, " {name}={quotes}");
+                let _ = write!(line, " {name}={}", quoted(value));
             }
         }
         if let Some(server) = self.server {
             let _ = write!(line, " server={server}");
         }
+        if !is_usual(&self.tries) {
+            let _ = write!(line, " tries={}", self.tries);
+        }
         let _ = write!(line, " status={status} duration_ms={duration_ms} bytes={bytes}");
+        let _ = write!(line, " protocol={}", self.protocol);
+        if let Some(host) = self.host {
+            let _ = write!(line, " host={}", quoted(host));
+        }
         if let Some(client) = self.client {
             let _ = write!(line, " client={client}");
         }
@@ -98,6 +116,11 @@ impl Entry<'_> {
         }
         line
     }
+}
+
+/// In quotes, where somebody could take it for more than one value.
+fn quoted(value: &str) -> Cow<'_, str> {
+    if value.contains([' ', '"', '=']) { format!("{value:?}").into() } else { value.into() }
 }
 
 impl AccessLog {
@@ -195,9 +218,12 @@ mod tests {
             level: "INFO",
             path: "/users",
             method: "GET",
+            host: Some("t"),
+            protocol: "HTTP/1.1",
             route: Some("all of them"),
             upstream: None,
             server: None,
+            tries: 2,
             status: 200,
             duration_ms: 3,
             bytes: 2,
@@ -210,7 +236,7 @@ mod tests {
     #[test]
     fn a_line_is_text_or_json() {
         let text = String::from_utf8(entry().text("now")).expect("text");
-        let expected = "now INFO request path=/users method=GET route=\"all of them\" status=200 duration_ms=3 bytes=2 request_id=a";
+        let expected = "now INFO request path=/users method=GET route=\"all of them\" tries=2 status=200 duration_ms=3 bytes=2 protocol=HTTP/1.1 host=t request_id=a";
         assert_eq!(text, expected);
         let json: serde_json::Value = serde_json::from_slice(&entry().json("now")).expect("JSON");
         assert_eq!((json["path"].as_str(), json["status"].as_u64()), (Some("/users"), Some(200)));

@@ -109,6 +109,7 @@ fn text_is_for_people_and_off_is_off() {
     let log = gateway.log();
     let part = "INFO request path=/users method=GET route=users upstream=origin server=";
     assert!(log.contains(part) && log.contains(" status=200 duration_ms="), "{log}");
+    assert!(log.contains(" protocol=HTTP/1.1 host=test client=127.0.0.1 request_id=mine"), "{log}");
     assert!(!log.contains("listening on"), "only errors are said: {log}");
 
     let quiet = before(&origin, "format: text");
