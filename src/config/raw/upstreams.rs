@@ -169,7 +169,8 @@ pub struct HealthCheck {
     /// How many checks in a row must pass until a server gets requests again. 1 unless set (lesson 30).
     #[schemars(range(min = 1, max = 1000))]
     pub healthy: Option<u32>,
-    /// How many checks in a row must fail until a server gets no more requests. 1 unless set (lesson 30).
+    /// How many checks in a row must fail until a server gets no more requests. 1 unless set. A server that has
+    /// never been checked gets none as soon as the first one fails (lesson 30).
     #[schemars(range(min = 1, max = 1000))]
     pub unhealthy: Option<u32>,
 }
