@@ -33,8 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use pingora::http::RequestHeader;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::Notify;
 
 use crate::config::{self, Name};
 use balance::Tier;
@@ -53,6 +52,8 @@ pub struct Upstream {
     pub config: config::Upstream,
     /// All of them. Whoever changes something about them holds this until the change is seen.
     servers: Mutex<Vec<Arc<Server>>>,
+    /// Tells who checks them that there are others.
+    changed: Notify,
     /// Those that can be asked: the backups are the second tier. Swapped as a whole when that changes, so a
     /// choice takes no lock.
     ready: ArcSwap<[Tier; 2]>,
@@ -95,6 +96,7 @@ impl Upstream {
             name,
             config,
             servers: Mutex::new(servers),
+            changed: Notify::new(),
             ready,
             turns: AtomicUsize::new(0),
             probe_due: AtomicU64::new(NEVER),
@@ -211,6 +213,7 @@ impl Upstream {
         }
         log::info!("upstream {}: it has {} servers now", self.name, found.len());
         self.refresh();
+        self.changed.notify_one();
     }
 
     /// Something has changed about who can be asked.
@@ -241,17 +244,9 @@ impl Upstream {
 
     async fn check_forever(self: &Arc<Self>, check: &config::HealthCheck) {
         let checker = Arc::new(Checker::new(check.clone()));
-        let mut ticks = interval(check.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let mut checks = JoinSet::new();
-            for server in self.servers() {
-                checks.spawn(self.clone().check(server, checker.clone()));
-            }
-            // Whether one of them panicked or not: the next tick asks again.
-            while checks.join_next().await.is_some() {}
-        }
+        let upstream = self.clone();
+        let ask = move |server| upstream.clone().check(server, checker.clone());
+        check::rounds::follow(self, check.interval, ask).await;
     }
 
     async fn check(self: Arc<Self>, server: Arc<Server>, checker: Arc<Checker>) {

@@ -88,6 +88,27 @@ fn a_check_expects_what_it_was_told_to() {
 }
 
 #[test]
+fn a_check_that_hangs_keeps_no_other_server_waiting() {
+    let hanging = Origin::scripted("hanging", |seen| match &*seen.target {
+        "/health" => Reply { delay: Duration::from_secs(3600), ..Reply::default() },
+        _ => Reply::default(),
+    });
+    let (blue, health) = moody("blue");
+    let gateway = before(
+        &[server(&hanging, ""), server(&blue, "")],
+        "health_check: { http: { path: /health }, interval: 20ms, timeout: 1h }",
+    );
+    let checks = || blue.seen().len() - requests(&blue);
+    let begun = checks();
+    until("blue is asked again and again", || checks() > begun + 5);
+    health.store(500, Ordering::Relaxed);
+    until("blue is not well", || said(&gateway, "is not well: it answered with status 500") == 1);
+    health.store(200, Ordering::Relaxed);
+    until("blue is well", || said(&gateway, "is well again") == 1);
+    assert_eq!(hanging.seen().len(), 1, "one check at a time");
+}
+
+#[test]
 fn a_check_is_wholly_under_its_time_limit() {
     // The head is there at once; then a piece every 20 ms, for a minute.
     let origin = Origin::scripted("drip", |seen| match &*seen.target {

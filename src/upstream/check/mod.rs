@@ -6,6 +6,7 @@
 
 mod grpc;
 mod http;
+pub mod rounds;
 
 use std::time::Duration;
 
