@@ -39,6 +39,7 @@ use crate::config::{self, Name};
 use balance::Tier;
 use breaker::Change;
 use check::Checker;
+use discover::Found;
 pub use retry::{Failure, Replay, Retry};
 pub use server::{InFlight, Server};
 pub use tries::{TimeIsOver, Tries};
@@ -54,6 +55,8 @@ pub struct Upstream {
     servers: Mutex<Vec<Arc<Server>>>,
     /// Tells who checks them that there are others.
     changed: Notify,
+    /// What DNS has said of their addresses, for the time when it says nothing.
+    known: ArcSwap<dns::Known>,
     /// Those that can be asked: the backups are the second tier. Swapped as a whole when that changes, so a
     /// choice takes no lock.
     ready: ArcSwap<[Tier; 2]>,
@@ -97,6 +100,7 @@ impl Upstream {
             config,
             servers: Mutex::new(servers),
             changed: Notify::new(),
+            known: ArcSwap::default(),
             ready,
             turns: AtomicUsize::new(0),
             probe_due: AtomicU64::new(NEVER),
@@ -260,6 +264,12 @@ impl Upstream {
             Err(failure) => log::warn!("upstream {}: {} is not well: {failure}", self.name, server.address),
         }
         self.refresh();
+    }
+
+    /// This was found, and holds.
+    fn adopt(&self, found: Found) {
+        self.replace(&found.servers);
+        self.known.store(Arc::new(found.known));
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use hickory_resolver::proto::rr::RecordType;
+
 use crate::support::{Gateway, NameServer, Origin, get, until, validate};
 use crate::upstreams::answers;
 
@@ -126,11 +128,11 @@ fn a_name_is_followed() {
     assert_eq!(get(gateway.address(), "/").status, 503);
 
     // A TTL that is over is a reason to ask again; the refresh is none.
-    dns.say(1, &[("users.internal.", [127, 0, 0, 1])], &[]);
+    dns.say(1, &[("users.internal.", "127.0.0.1")], &[]);
     until("blue is found", || get(gateway.address(), "/").body == "blue");
     let patient = found(", refresh: 1h");
     until("blue is found", || get(patient.address(), "/").body == "blue");
-    dns.say(3600, &[("users.internal.", [127, 0, 0, 1]), ("users.internal.", [127, 0, 0, 9])], &[]);
+    dns.say(3600, &[("users.internal.", "127.0.0.1"), ("users.internal.", "127.0.0.9")], &[]);
     until("there are two", || patient.log().contains("it has 2 servers now"));
     until("there are two", || gateway.log().contains("it has 2 servers now"));
 
@@ -148,7 +150,7 @@ fn a_service_is_followed_with_its_ports_weights_and_priorities() {
     let name = "_http._tcp.users.internal.";
     dns.say(
         1,
-        &[("a.internal.", [127, 0, 0, 1])],
+        &[("a.internal.", "127.0.0.1")],
         &[
             (name, (10, 300, port(&blue), "a.internal.")),
             (name, (10, 100, port(&green), "a.internal.")),
@@ -164,6 +166,72 @@ fn a_service_is_followed_with_its_ports_weights_and_priorities() {
     let count = |name: &str| told.iter().filter(|other| *other == name).count();
     assert!((5..=7).contains(&count("blue")) && count("spare") == 0, "{told:?}");
 
-    dns.say(1, &[("a.internal.", [127, 0, 0, 1])], &[(name, (20, 0, port(&spare), "a.internal."))]);
+    dns.say(1, &[("a.internal.", "127.0.0.1")], &[(name, (20, 0, port(&spare), "a.internal."))]);
     until("only one is left", || team(&gateway) == names(&["spare"]));
+}
+
+#[test]
+fn a_service_loses_only_those_that_have_no_address() {
+    let dns = NameServer::start();
+    let [blue, green] = ["blue", "green"].map(Origin::start);
+    let port = |origin: &Origin| origin.address().port();
+    let name = "_http._tcp.users.internal.";
+    let both = [(name, (10, 1, port(&blue), "a.internal.")), (name, (10, 1, port(&green), "b.internal."))];
+    let only = |own: &'static str| [(own, "127.0.0.1")];
+
+    // A fresh start, with a name that does not exist.
+    dns.say(1, &only("a.internal."), &both);
+    let gateway = finding(&format!(
+        "srv: {{ name: _http._tcp.users.internal, name_servers: [\"{}\"] }}",
+        dns.address()
+    ));
+    until("blue is found", || team(&gateway) == names(&["blue"]));
+    let said = |what: &str| gateway.log().matches(what).count();
+    until("it is said", || said("b.internal. is left out: DNS: there is no such name") == 1);
+
+    dns.say(1, &[only("a.internal."), only("b.internal.")].concat(), &both);
+    until("green has joined", || team(&gateway) == names(&["blue", "green"]));
+
+    // Who cannot be asked for remains, and who does not exist goes.
+    dns.say_but(
+        1,
+        &only("a.internal."),
+        &both,
+        &[("b.internal.", RecordType::A), ("b.internal.", RecordType::AAAA)],
+    );
+    until("it is said", || said("the IPv4 addresses of b.internal. remain as they are: DNS") == 1);
+    assert_eq!(team(&gateway), names(&["blue", "green"]));
+    dns.say(1, &only("b.internal."), &both);
+    until("blue has left", || team(&gateway) == names(&["green"]));
+
+    // Where nobody is left, all remain.
+    dns.say(1, &[], &both);
+    until("it is said", || said("remain as they are: DNS names no server with an address") == 1);
+    assert_eq!(team(&gateway), names(&["green"]));
+}
+
+#[test]
+fn a_family_that_cannot_be_asked_for_remains_as_it_is() {
+    let dns = NameServer::start();
+    let blue = Origin::start("blue");
+    let (name, port) = ("users.internal.", blue.address().port());
+    dns.say(1, &[(name, "127.0.0.1")], &[]);
+    let gateway = finding(&format!(
+        "dns: {{ name: users.internal, port: {port}, name_servers: [\"{}\"] }}",
+        dns.address()
+    ));
+    until("blue is found", || get(gateway.address(), "/").body == "blue");
+
+    // Nobody listens there.
+    dns.say_but(1, &[(name, "127.0.0.1"), (name, "::1")], &[], &[(name, RecordType::A)]);
+    let said = |what: &str| gateway.log().matches(what).count();
+    until("it is said", || said("the IPv4 addresses of users.internal. remain as they are: DNS") == 1);
+    until("there is one more", || said("it has 2 servers now") == 1);
+    assert_eq!(get(gateway.address(), "/").body, "blue");
+
+    // That there are no such addresses is an answer.
+    let one = said("it has 1 servers now");
+    dns.say(1, &[(name, "::1")], &[]);
+    until("one is left", || said("it has 1 servers now") == one + 1);
+    assert_eq!(get(gateway.address(), "/").status, 502);
 }

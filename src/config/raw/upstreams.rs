@@ -82,7 +82,8 @@ pub struct Discovery {
     pub file: Option<FileSource>,
     /// The addresses of a name: its A and AAAA records (lesson 17).
     pub dns: Option<DnsSource>,
-    /// Those that a service's SRV records name. Who has not the best priority is a backup (lesson 17).
+    /// Those that a service's SRV records name. Who has not the best priority is a backup, who has no address is
+    /// left out (lesson 17).
     pub srv: Option<SrvSource>,
     /// How long to wait until asking again, if the TTL of a DNS record is not over before that. `1s` for a file
     /// and `30s` for DNS unless set (lesson 34).
