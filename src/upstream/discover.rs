@@ -73,6 +73,13 @@ pub async fn follow(upstream: &Upstream, discovery: &Discovery) {
     }
 }
 
+/// Asks once, before anybody needs to know. Where that leads to nothing, [`follow`] will say so: it asks again.
+pub async fn once(upstream: &Upstream, discovery: &Discovery) {
+    if let Ok(found) = find(upstream, discovery, &mut None).await {
+        upstream.adopt(found);
+    }
+}
+
 async fn find(
     upstream: &Upstream,
     discovery: &Discovery,

@@ -4,8 +4,8 @@
 //! balancing, retries, discovery, and the peer: everything that Pingora must know to connect.
 //!
 //! **Offers** [`Upstream::pick`], which returns a server that counts as busy for as long as the returned
-//! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries; [`Watch`], the
-//! background service for all of them.
+//! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries; [`warm_up`], for
+//! what is better known before the first request; [`Watch`], the background service for all of them.
 //!
 //! **Knows nothing** of routes and middlewares. What a choice may depend on comes as a [`Selection`].
 //!
@@ -25,6 +25,7 @@ mod server;
 mod sticky;
 mod tries;
 mod via;
+mod warm;
 mod watch;
 
 use std::net::IpAddr;
@@ -34,15 +35,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use pingora::http::RequestHeader;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::config::{self, Name};
 use balance::Tier;
 use breaker::Change;
-use check::Checker;
+use check::{Checker, Connectors};
 use discover::Found;
 pub use retry::{Failure, Replay, Retry};
 pub use server::{InFlight, Server};
 pub use tries::{TimeIsOver, Tries};
+pub use warm::warm_up;
 pub use watch::Watch;
 
 /// A group of servers that do the same work.
@@ -246,8 +249,23 @@ impl Upstream {
         tokio::join!(check, follow);
     }
 
+    /// What is better known before the first request: who its servers are, and who of them is well.
+    async fn prepare(self: Arc<Self>, connectors: Arc<Connectors>) {
+        if let Some(discovery) = &self.config.discovery {
+            discover::once(&self, discovery).await;
+        }
+        let Some(check) = &self.config.health_check else { return };
+        let checker = Arc::new(Checker::new(check.clone(), connectors));
+        let mut checks = JoinSet::new();
+        for server in self.servers() {
+            checks.spawn(self.clone().check(server, checker.clone()));
+        }
+        // A panic leaves a server unknown, as nobody's answer would.
+        while checks.join_next().await.is_some() {}
+    }
+
     async fn check_forever(self: &Arc<Self>, check: &config::HealthCheck) {
-        let checker = Arc::new(Checker::new(check.clone()));
+        let checker = Arc::new(Checker::new(check.clone(), Arc::new(Connectors::new())));
         let upstream = self.clone();
         let ask = move |server| upstream.clone().check(server, checker.clone());
         check::rounds::follow(self, check.interval, ask).await;

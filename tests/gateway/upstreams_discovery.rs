@@ -1,11 +1,15 @@
 //! Groups whose servers somebody else names.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hickory_resolver::proto::rr::RecordType;
 
-use crate::support::{Gateway, NameServer, Origin, get, until, validate};
+use crate::support::{Gateway, NameServer, Origin, free_port, get, run_in, until, validate};
 use crate::upstreams::answers;
 
 /// A gateway before a group whose servers are found.
@@ -220,7 +224,7 @@ fn a_family_that_cannot_be_asked_for_remains_as_it_is() {
         "dns: {{ name: users.internal, port: {port}, name_servers: [\"{}\"] }}",
         dns.address()
     ));
-    until("blue is found", || get(gateway.address(), "/").body == "blue");
+    assert_eq!(get(gateway.address(), "/").body, "blue");
 
     // Nobody listens there.
     dns.say_but(1, &[(name, "127.0.0.1"), (name, "::1")], &[], &[(name, RecordType::A)]);
@@ -234,4 +238,138 @@ fn a_family_that_cannot_be_asked_for_remains_as_it_is() {
     dns.say(1, &[(name, "::1")], &[]);
     until("one is left", || said("it has 1 servers now") == one + 1);
     assert_eq!(get(gateway.address(), "/").status, 502);
+}
+
+#[test]
+fn servers_are_known_when_the_gateway_opens_its_door() {
+    let dns = NameServer::slow(Duration::from_millis(200));
+    let blue = Origin::start("blue");
+    let (port, name_server) = (blue.address().port(), dns.address());
+    dns.say(3600, &[("a.internal.", "127.0.0.1")], &[("b.internal.", (1, 1, port, "a.internal."))]);
+    for source in [format!("dns: {{ name: a.internal, port: {port}"), "srv: { name: b.internal".into()] {
+        let discovery = format!("{source}, name_servers: [\"{name_server}\"] }}");
+        let asked = dns.asked();
+        let outcome = validate(&format!(
+            "listeners: [{{ address: 127.0.0.1:6210 }}]\nroutes: [{{ name: r, upstream: u }}]\n\
+             upstreams:\n  u: {{ discovery: {{ {discovery} }} }}\n"
+        ));
+        assert_eq!((outcome.code, dns.asked()), (Some(0), asked), "{}", outcome.stderr);
+        let gateway = finding(&discovery);
+        let answer = get(gateway.address(), "/");
+        assert_eq!((answer.status, &*answer.body), (200, "blue"), "{}", gateway.log());
+    }
+}
+
+#[test]
+fn a_start_does_not_wait_for_ever_for_a_name_server() {
+    let dns = NameServer::slow(Duration::from_secs(60));
+    let gateway = Gateway::start(&format!(
+        "
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  silent: {{ discovery: {{ srv: {{ name: a.internal, name_servers: [\"{}\"] }} }} }}
+routes:
+  - {{ name: all, upstream: silent }}
+  - {{ name: own, match: {{ path: /own }}, respond: {{ body: hi }} }}
+",
+        dns.address()
+    ));
+    assert_eq!(get(gateway.address(), "/own").body, "hi");
+    assert_eq!(get(gateway.address(), "/").status, 503);
+    until("it is said", || gateway.log().contains("its servers remain as they are: DNS"));
+}
+
+/// What was found out before the gateway left for the background must not keep it from finding out more there.
+#[test]
+fn servers_are_followed_in_the_background() {
+    let dns = NameServer::start();
+    let [blue, green] = ["blue", "green"].map(Origin::start);
+    let port = |origin: &Origin| origin.address().port();
+    let name = "users.internal.";
+    dns.say(1, &[("a.internal.", "127.0.0.1")], &[(name, (1, 1, port(&blue), "a.internal."))]);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let yaml = format!(
+        "
+server: {{ threads: 1, daemon: true, pid_file: {}, error_log: {} }}
+listeners: [{{ address: {address} }}]
+upstreams:
+  group:
+    discovery: {{ srv: {{ name: users.internal, name_servers: [\"{}\"] }} }}
+    health_check: {{ http: {{}}, interval: 20ms, timeout: 5s }}
+routes: [{{ name: all, upstream: group }}]
+",
+        file("gateway.pid"),
+        file("error.log"),
+        dns.address()
+    );
+    std::fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
+    let outcome = run_in(folder.path(), &["-c", "gateway.yaml"], &[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    until("it has written its number", || std::fs::read_to_string(file("gateway.pid")).is_ok());
+    let pid = std::fs::read_to_string(file("gateway.pid")).expect("it is there");
+    let _end = End(pid.trim().to_string());
+    until("it listens", || TcpStream::connect(address).is_ok());
+    assert_eq!(get(address, "/").body, "blue");
+
+    dns.say(1, &[("a.internal.", "127.0.0.1")], &[(name, (1, 1, port(&green), "a.internal."))]);
+    until("green is found", || get(address, "/").body == "green");
+    drop(green);
+    until("green is not well", || get(address, "/").status == 503);
+}
+
+/// Ends a process that is not our child, or not for as long as the test runs.
+struct End(String);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).status();
+    }
+}
+
+#[test]
+fn who_takes_over_knows_the_servers_before() {
+    let dns = NameServer::slow(Duration::from_millis(200));
+    let blue = Origin::start("blue");
+    dns.say(3600, &[("a.internal.", "127.0.0.1")], &[]);
+    let gateway = Gateway::start(&format!(
+        "
+server: {{ threads: 1, upgrade_sock: $FOLDER/upgrade, grace_period_seconds: 1 }}
+listeners: [{{ address: $LISTEN }}]
+upstreams:
+  group: {{ discovery: {{ dns: {{ name: a.internal, port: {}, name_servers: [\"{}\"] }} }} }}
+routes: [{{ name: all, upstream: group }}]
+",
+        blue.address().port(),
+        dns.address()
+    ));
+    let address = gateway.address();
+    let log = std::fs::File::create(gateway.folder().join("next.log")).expect("a log");
+    let mut next = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(["--upgrade", "--config"])
+        .arg(gateway.folder().join("gateway.yaml"))
+        .stderr(log)
+        .spawn()
+        .expect("it starts");
+    let end = End(next.id().to_string());
+    let sent = Command::new("kill").args(["-QUIT", &gateway.pid().to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success());
+    let over = AtomicBool::new(false);
+    let told = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut told = BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                told.insert(get(address, "/").status);
+            }
+            told
+        });
+        gateway.wait();
+        over.store(true, Ordering::Relaxed);
+        client.join().expect("the client is well")
+    });
+    assert_eq!(told, BTreeSet::from([200]));
+    assert_eq!(get(address, "/").body, "blue");
+    drop(end);
+    next.wait().expect("it is our child");
 }

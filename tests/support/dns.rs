@@ -1,7 +1,7 @@
 //! A name server that says what it is told to.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ struct Zone {
 pub struct NameServer {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
+    asked: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 }
 
@@ -37,12 +38,13 @@ impl NameServer {
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
         let address = socket.local_addr().expect("it is bound");
         let zone: Arc<Mutex<Zone>> = Arc::default();
-        let ended = Arc::new(AtomicBool::new(false));
-        let (known, stop) = (zone.clone(), ended.clone());
+        let (asked, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (known, count, stop) = (zone.clone(), asked.clone(), ended.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while !stop.load(Ordering::Relaxed) {
                 let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(delay);
                 let mut message = Message::from_vec(&buffer[..length]).expect("a question").into_response();
                 let query = message.queries[0].clone();
@@ -59,12 +61,17 @@ impl NameServer {
                 let _ = socket.send_to(&message.to_vec().expect("an answer"), client);
             }
         });
-        NameServer { address, zone, ended }
+        NameServer { address, zone, asked, ended }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many questions there have been.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// What it says from now on: addresses of names, and services.

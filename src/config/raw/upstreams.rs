@@ -75,6 +75,7 @@ pub enum Protocol {
 }
 
 /// Who says which servers there are: exactly one of `file`, `dns` and `srv`. What was found last is kept for as long as nothing else is found.
+/// A gateway that starts asks before it opens its ports, and waits for three seconds at most.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovery {
@@ -153,7 +154,8 @@ pub struct Timeouts {
 }
 
 /// How to find out whether a server is well: exactly one of `tcp`, `http` and `grpc`. A server that is not gets no
-/// requests until it is again.
+/// requests until it is again. A gateway that starts checks each server before it opens its ports, and waits for
+/// three seconds at most.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
