@@ -15,7 +15,7 @@ use crate::listen;
 use crate::observe;
 use crate::state::State;
 use crate::upkeep::{Upkeep, Work};
-use crate::upstream::Watch;
+use crate::upstream::{self, Watch};
 
 /// How a start differs from what the configuration says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,11 +37,14 @@ pub fn run(config: &Config, start: &Start) -> Result<std::convert::Infallible, R
     let work = Work::default();
     let access = observe::open_access_log(config)?.map(Arc::new);
 
+    let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
+    // While nobody asks yet, or somebody else still answers.
+    upstream::warm_up(state.load().upstreams.values());
+
     let options = Opt { daemon: start.daemon, upgrade: start.upgrade, ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(options, conf(config));
     server.bootstrap();
 
-    let state = Arc::new(ArcSwap::from_pointee(State::new(config, None)));
     let proxy = http_proxy(&server.configuration, Gateway::new(state.clone(), access.clone(), work.clone()));
     let service = listen::service(proxy, config, work.clone()).expect("validation has read all certificates");
     server.add_service(service);

@@ -2,9 +2,9 @@
 //!
 //! What was found last is kept until something else is found that makes sense. Lessons 17 and 34 are about it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -22,59 +22,83 @@ pub enum Failure {
     #[error("{0}")]
     Invalid(#[from] config::Report),
     /// DNS has no answer.
-    #[error("DNS: {0}")]
+    #[error("DNS: {}", dns::reason(.0))]
     Dns(#[from] hickory_resolver::net::NetError),
     /// DNS answers with no server.
     #[error("DNS names no server")]
     Nobody,
+    /// DNS answers with servers, and with an address of none of them.
+    #[error("DNS names no server with an address: {0}")]
+    Unresolved(String),
 }
 
-/// What was found, and for how long it holds, where that is known.
+/// What was found.
+#[derive(Default)]
 pub struct Found {
     pub servers: Vec<config::UpstreamServer>,
+    /// For how long it holds, where that is known.
     pub fresh_for: Option<Duration>,
+    /// What of it is to be remembered.
+    pub known: dns::Known,
+    /// What could not be found out.
+    pub missing: BTreeSet<String>,
 }
 
 /// Asks again and again, for as long as the group is in use.
-pub async fn follow(upstream: &Arc<Upstream>, discovery: &Discovery) {
-    let mut complaint = String::new();
+pub async fn follow(upstream: &Upstream, discovery: &Discovery) {
+    let mut said = BTreeSet::new();
     let mut resolver = None;
     loop {
         let mut wait = discovery.refresh;
-        match find(discovery, &mut resolver).await {
-            Ok(found) => {
-                complaint.clear();
+        let complaints = match find(upstream, discovery, &mut resolver).await {
+            Ok(mut found) => {
                 // Not more often than each second, whatever it says.
                 let fresh_for = found.fresh_for.unwrap_or(wait).max(Duration::from_secs(1));
                 wait = wait.min(fresh_for);
-                upstream.replace(&found.servers);
+                let missing = std::mem::take(&mut found.missing);
+                upstream.adopt(found);
+                missing
             }
             Err(failure) => {
-                // Once for each reason, or the log would be full of it.
                 wait = wait.min(Duration::from_secs(1));
-                let now = failure.to_string();
-                if now != complaint {
-                    log::warn!("upstream {}: its servers remain as they are: {now}", upstream.name);
-                    complaint = now;
-                }
+                BTreeSet::from([format!("its servers remain as they are: {failure}")])
             }
+        };
+        // Once for each reason, or the log would be full of it.
+        for complaint in complaints.difference(&said) {
+            log::warn!("upstream {}: {complaint}", upstream.name);
         }
+        said = complaints;
         tokio::time::sleep(wait).await;
     }
 }
 
-async fn find(discovery: &Discovery, resolver: &mut Option<TokioResolver>) -> Result<Found, Failure> {
+/// Asks once, before anybody needs to know. Where that leads to nothing, [`follow`] will say so: it asks again.
+pub async fn once(upstream: &Upstream, discovery: &Discovery) {
+    if let Ok(found) = find(upstream, discovery, &mut None).await {
+        upstream.adopt(found);
+    }
+}
+
+async fn find(
+    upstream: &Upstream,
+    discovery: &Discovery,
+    resolver: &mut Option<TokioResolver>,
+) -> Result<Found, Failure> {
+    let known = upstream.known.load_full();
     match &discovery.source {
         ServerSource::File(path) => {
             let path = path.clone();
             let read = tokio::task::spawn_blocking(move || file(&path)).await;
             let servers = read.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))?;
-            Ok(Found { servers, fresh_for: None })
+            Ok(Found { servers, ..Found::default() })
         }
         ServerSource::Dns { name, port, name_servers } => {
-            dns::addresses(made(resolver, name_servers)?, name, *port).await
+            dns::addresses(made(resolver, name_servers)?, name, *port, &known).await
         }
-        ServerSource::Srv { name, name_servers } => dns::services(made(resolver, name_servers)?, name).await,
+        ServerSource::Srv { name, name_servers } => {
+            dns::services(made(resolver, name_servers)?, name, &known).await
+        }
     }
 }
 

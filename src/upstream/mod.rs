@@ -4,8 +4,8 @@
 //! balancing, retries, discovery, and the peer: everything that Pingora must know to connect.
 //!
 //! **Offers** [`Upstream::pick`], which returns a server that counts as busy for as long as the returned
-//! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries; [`Watch`], the
-//! background service for all of them.
+//! [`InFlight`] lives, and [`InFlight::peer`]; [`Tries`], what a request remembers of its tries; [`warm_up`], for
+//! what is better known before the first request; [`Watch`], the background service for all of them.
 //!
 //! **Knows nothing** of routes and middlewares. What a choice may depend on comes as a [`Selection`].
 //!
@@ -25,6 +25,7 @@ mod server;
 mod sticky;
 mod tries;
 mod via;
+mod warm;
 mod watch;
 
 use std::net::IpAddr;
@@ -33,16 +34,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use pingora::http::RequestHeader;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{self, Name};
 use balance::Tier;
 use breaker::Change;
-use check::Checker;
+use check::{Checker, Connectors};
+use discover::Found;
 pub use retry::{Failure, Replay, Retry};
 pub use server::{InFlight, Server};
 pub use tries::{TimeIsOver, Tries};
+pub use warm::warm_up;
 pub use watch::Watch;
 
 /// A group of servers that do the same work.
@@ -53,6 +56,10 @@ pub struct Upstream {
     pub config: config::Upstream,
     /// All of them. Whoever changes something about them holds this until the change is seen.
     servers: Mutex<Vec<Arc<Server>>>,
+    /// Tells who checks them that there are others.
+    changed: Notify,
+    /// What DNS has said of their addresses, for the time when it says nothing.
+    known: ArcSwap<dns::Known>,
     /// Those that can be asked: the backups are the second tier. Swapped as a whole when that changes, so a
     /// choice takes no lock.
     ready: ArcSwap<[Tier; 2]>,
@@ -96,6 +103,8 @@ impl Upstream {
             name,
             config,
             servers: Mutex::new(servers),
+            changed: Notify::new(),
+            known: ArcSwap::default(),
             ready,
             turns: Default::default(),
             probe_due: AtomicU64::new(NEVER),
@@ -212,6 +221,7 @@ impl Upstream {
         }
         log::info!("upstream {}: it has {} servers now", self.name, found.len());
         self.refresh();
+        self.changed.notify_one();
     }
 
     /// Something has changed about who can be asked.
@@ -240,19 +250,26 @@ impl Upstream {
         tokio::join!(check, follow);
     }
 
-    async fn check_forever(self: &Arc<Self>, check: &config::HealthCheck) {
-        let checker = Arc::new(Checker::new(check.clone()));
-        let mut ticks = interval(check.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let mut checks = JoinSet::new();
-            for server in self.servers() {
-                checks.spawn(self.clone().check(server, checker.clone()));
-            }
-            // Whether one of them panicked or not: the next tick asks again.
-            while checks.join_next().await.is_some() {}
+    /// What is better known before the first request: who its servers are, and who of them is well.
+    async fn prepare(self: Arc<Self>, connectors: Arc<Connectors>) {
+        if let Some(discovery) = &self.config.discovery {
+            discover::once(&self, discovery).await;
         }
+        let Some(check) = &self.config.health_check else { return };
+        let checker = Arc::new(Checker::new(check.clone(), connectors));
+        let mut checks = JoinSet::new();
+        for server in self.servers() {
+            checks.spawn(self.clone().check(server, checker.clone()));
+        }
+        // A panic leaves a server unknown, as nobody's answer would.
+        while checks.join_next().await.is_some() {}
+    }
+
+    async fn check_forever(self: &Arc<Self>, check: &config::HealthCheck) {
+        let checker = Arc::new(Checker::new(check.clone(), Arc::new(Connectors::new())));
+        let upstream = self.clone();
+        let ask = move |server| upstream.clone().check(server, checker.clone());
+        check::rounds::follow(self, check.interval, ask).await;
     }
 
     async fn check(self: Arc<Self>, server: Arc<Server>, checker: Arc<Checker>) {
@@ -266,6 +283,12 @@ impl Upstream {
             Err(failure) => log::warn!("upstream {}: {} is not well: {failure}", self.name, server.address),
         }
         self.refresh();
+    }
+
+    /// This was found, and holds.
+    fn adopt(&self, found: Found) {
+        self.replace(&found.servers);
+        self.known.store(Arc::new(found.known));
     }
 }
 

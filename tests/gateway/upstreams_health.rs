@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Gateway, GrpcOrigin, Origin, Reply, get, until};
+use crate::support::{Gateway, GrpcOrigin, Origin, Reply, get, until, validate};
 use crate::upstreams::{answers, before, nobody, server};
 
 /// An origin whose `/health` has this status; everything else is well.
@@ -85,6 +85,57 @@ fn a_check_expects_what_it_was_told_to() {
     };
     assert_eq!(body("lu"), 200);
     assert_eq!(body("green"), 503);
+}
+
+#[test]
+fn a_check_that_hangs_keeps_no_other_server_waiting() {
+    let hanging = Origin::scripted("hanging", |seen| match &*seen.target {
+        "/health" => Reply { delay: Duration::from_secs(3600), ..Reply::default() },
+        _ => Reply::default(),
+    });
+    let (blue, health) = moody("blue");
+    let gateway = before(
+        &[server(&hanging, ""), server(&blue, "")],
+        "health_check: { http: { path: /health }, interval: 20ms, timeout: 1h }",
+    );
+    // A start does not wait for ever, and who has not answered yet serves.
+    until("it is said", || said(&gateway, "not all is known about its servers") == 1);
+    assert!(answers(&gateway, 2).contains(&"hanging".to_string()));
+
+    let checks = || blue.seen().len() - requests(&blue);
+    let begun = checks();
+    until("blue is asked again and again", || checks() > begun + 5);
+    health.store(500, Ordering::Relaxed);
+    until("blue is not well", || said(&gateway, "is not well: it answered with status 500") == 1);
+    health.store(200, Ordering::Relaxed);
+    until("blue is well", || said(&gateway, "is well again") == 1);
+    // Once before the start, and once since: one at a time.
+    assert_eq!(hanging.seen().len() - requests(&hanging), 2);
+}
+
+#[test]
+fn who_is_ill_from_the_start_gets_no_request() {
+    let (blue, health) = moody("blue");
+    health.store(500, Ordering::Relaxed);
+    let green = Origin::start("green");
+    // Neither is waited for: not the next check, nor as many as it takes later.
+    let gateway = before(
+        &[server(&blue, ""), server(&green, "")],
+        "health_check: { http: { path: /health }, interval: 1000000h, timeout: 5s, unhealthy: 1000 }",
+    );
+    assert_eq!(answers(&gateway, 4), ["green"; 4]);
+    assert_eq!((requests(&blue), blue.seen().len()), (0, 1), "and it was asked once");
+}
+
+#[test]
+fn who_only_wants_to_know_whether_a_configuration_can_be_used_asks_nobody() {
+    let blue = Origin::start("blue");
+    let outcome = validate(&format!(
+        "listeners: [{{ address: 127.0.0.1:6210 }}]\nroutes: [{{ name: r, upstream: u }}]\n\
+         upstreams:\n  u: {{ servers: [{}], health_check: {{ http: {{}} }} }}\n",
+        server(&blue, "")
+    ));
+    assert_eq!((outcome.code, blue.seen().len()), (Some(0), 0), "{}", outcome.stderr);
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub enum Protocol {
 }
 
 /// Who says which servers there are: exactly one of `file`, `dns` and `srv`. What was found last is kept for as long as nothing else is found.
+/// A gateway that starts asks before it opens its ports, and waits for three seconds at most.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovery {
@@ -82,7 +83,8 @@ pub struct Discovery {
     pub file: Option<FileSource>,
     /// The addresses of a name: its A and AAAA records (lesson 17).
     pub dns: Option<DnsSource>,
-    /// Those that a service's SRV records name. Who has not the best priority is a backup (lesson 17).
+    /// Those that a service's SRV records name. Who has not the best priority is a backup, who has no address is
+    /// left out (lesson 17).
     pub srv: Option<SrvSource>,
     /// How long to wait until asking again, if the TTL of a DNS record is not over before that. `1s` for a file
     /// and `30s` for DNS unless set (lesson 34).
@@ -152,7 +154,8 @@ pub struct Timeouts {
 }
 
 /// How to find out whether a server is well: exactly one of `tcp`, `http` and `grpc`. A server that is not gets no
-/// requests until it is again.
+/// requests until it is again. A gateway that starts checks each server before it opens its ports, and waits for
+/// three seconds at most.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
@@ -169,7 +172,8 @@ pub struct HealthCheck {
     /// How many checks in a row must pass until a server gets requests again. 1 unless set (lesson 30).
     #[schemars(range(min = 1, max = 1000))]
     pub healthy: Option<u32>,
-    /// How many checks in a row must fail until a server gets no more requests. 1 unless set (lesson 30).
+    /// How many checks in a row must fail until a server gets no more requests. 1 unless set. A server that has
+    /// never been checked gets none as soon as the first one fails (lesson 30).
     #[schemars(range(min = 1, max = 1000))]
     pub unhealthy: Option<u32>,
 }

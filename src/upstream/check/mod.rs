@@ -6,7 +6,9 @@
 
 mod grpc;
 mod http;
+pub mod rounds;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::connectors::TransportConnector;
@@ -46,16 +48,28 @@ pub enum Failure {
     NotServing(&'static str),
 }
 
-/// Asks servers. One for all servers of a group.
-pub struct Checker {
-    check: HealthCheck,
+/// What makes connections, each of which is used for one check. To make it is slow, as it reads the system's
+/// authorities: a start makes one for all groups.
+pub struct Connectors {
     http: Connector,
     transport: TransportConnector,
 }
 
+impl Connectors {
+    pub fn new() -> Connectors {
+        Connectors { http: Connector::new(None), transport: TransportConnector::new(None) }
+    }
+}
+
+/// Asks servers. One for all servers of a group.
+pub struct Checker {
+    check: HealthCheck,
+    connectors: Arc<Connectors>,
+}
+
 impl Checker {
-    pub fn new(check: HealthCheck) -> Checker {
-        Checker { check, http: Connector::new(None), transport: TransportConnector::new(None) }
+    pub fn new(check: HealthCheck, connectors: Arc<Connectors>) -> Checker {
+        Checker { check, connectors }
     }
 
     /// Asks a server.
@@ -77,11 +91,11 @@ impl Checker {
             CheckKind::Tcp => {
                 // Without TLS, whose handshake would cost the server more than the answer is worth.
                 peer.scheme = pingora::upstreams::peer::Scheme::HTTP;
-                self.transport.new_stream(&peer).await?;
+                self.connectors.transport.new_stream(&peer).await?;
                 Ok(())
             }
-            CheckKind::Http(http) => http::ask(&self.http, &peer, &host, http).await,
-            CheckKind::Grpc { service } => grpc::ask(&self.http, peer, &host, service).await,
+            CheckKind::Http(http) => http::ask(&self.connectors.http, &peer, &host, http).await,
+            CheckKind::Grpc { service } => grpc::ask(&self.connectors.http, peer, &host, service).await,
         }
     }
 }
