@@ -1,16 +1,13 @@
 //! The gateway as Pingora sees it: a table of contents. Each phase names its steps, in their order; what a step
 //! does is elsewhere.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version, header};
-use pingora::RetryType;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
@@ -20,6 +17,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::config::{Address, Protocol};
 use crate::context::{self, Ctx};
+use crate::faults;
 use crate::listen::{self, Guard};
 use crate::middleware::Phases;
 use crate::observe::access::AccessLog;
@@ -27,7 +25,7 @@ use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
 use crate::state::State;
 use crate::upkeep::Work;
-use crate::upstream::{Failure, Replay, Selection};
+use crate::upstream::{Failure, Selection};
 use crate::wire;
 use crate::wire::forwarded::{Hop, Peer};
 use crate::wire::response::BadAnswer;
@@ -219,61 +217,6 @@ async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &
     Ok(())
 }
 
-/// What the request permits, should it have to be sent again.
-fn replay(session: &Session) -> Replay {
-    Replay {
-        idempotent: session.req_header().method.is_idempotent(),
-        whole: !session.as_ref().retry_buffer_truncated() && !has_answer(session),
-    }
-}
-
-/// Whether an answer to the client has begun. What comes before one ends nothing.
-fn has_answer(session: &Session) -> bool {
-    session.response_written().is_some_and(|head| !wire::response::is_interim(head.status))
-}
-
-/// Whether the upstream has kept silent because it waits for a body that the client does not send. Pingora's clock for
-/// the answer runs from the request's head, and from each piece of the body.
-fn is_starved(session: &mut Session, error: &Error) -> bool {
-    let is_late = *error.esource() == ErrorSource::Upstream && *error.etype() == ReadTimedout;
-    is_late && !has_answer(session) && !session.is_body_done() && {
-        // Or is there a piece that the upstream does not take?
-        let piece = pin!(session.as_mut().read_request_body());
-        piece.poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending()
-    }
-}
-
-/// Whether the client waits to be asked for its body, and nobody has asked.
-fn waits_to_be_asked(session: &Session) -> bool {
-    session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none()
-}
-
-/// Whether the server has said that it has not looked at the request (RFC 9113, section 8.7).
-fn is_unseen(error: &Error) -> bool {
-    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| {
-        error.is_remote()
-            && (error.is_go_away() || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-/// The server learns how it has done, and an answer that its route minds is not passed on if there is another
-/// way.
-fn judge_answer(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    let status = response.status.as_u16();
-    if wire::response::is_interim(response.status) {
-        return ctx.tries.inform().map_err(BadAnswer::into_error);
-    }
-    if let Some(server) = &mut ctx.server {
-        server.answered(status);
-    }
-    let minds = ctx.route.as_ref().is_some_and(|route| route.retry.minds(status));
-    if minds && ctx.may_try_again(Failure::Status(status), replay(session)) {
-        ctx.tries.set_again();
-        return Error::e_explain(HTTPStatus(status), "the route minds this answer");
-    }
-    Ok(())
-}
-
 /// The client learns which server it is to come back to. Here, where answers from a cache have no server.
 fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     let (Some(route), Some(server)) = (&ctx.route, &ctx.server) else { return Ok(()) };
@@ -286,29 +229,6 @@ fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<
         response.append_header(http::header::SET_COOKIE, cookie)?;
     }
     Ok(())
-}
-
-/// Whether this request is sent again after an error with a connection.
-fn try_again(session: &Session, error: &Error, ctx: &mut Ctx, reused: bool) -> bool {
-    if ctx.tries.take_again() {
-        return true;
-    }
-    if !matches!(error.esource(), ErrorSource::Upstream) {
-        return false;
-    }
-    let replay = replay(session);
-    // A connection that was kept and has been closed meanwhile says nothing about the server. Still only what is
-    // idempotent: it may have closed after it read the request (RFC 9112 section 9.3.1).
-    let stale = reused && matches!(error.retry, RetryType::ReusedOnly | RetryType::Decided(true));
-    let harmless = stale && replay.idempotent || is_unseen(error);
-    if harmless && replay.whole && ctx.tries.demand_fresh() {
-        return true;
-    }
-    let failure = match error.etype() {
-        ReadTimedout | WriteTimedout => Failure::Timeout,
-        _ => Failure::Reset,
-    };
-    ctx.may_try_again(failure, replay)
 }
 
 #[async_trait]
@@ -427,7 +347,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         wire::response::check(response, asked_to_switch(session, ctx)).map_err(BadAnswer::into_error)?;
-        judge_answer(session, response, ctx)?;
+        faults::judge_answer(session, response, ctx)?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // From here on, silence is no fault.
             session.set_read_timeout(None);
@@ -502,7 +422,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(ctx.may_try_again(Failure::Connect, replay(session)));
+        error.set_retry(ctx.may_try_again(Failure::Connect, faults::replay(session)));
         error
     }
 
@@ -520,13 +440,10 @@ impl ProxyHttp for Gateway {
         if listen::guard(session).is_some_and(Guard::is_overdue) {
             error = Error::because(ReadTimedout, "the answer to an upgrade", error).into_up();
         }
-        // Then it has not failed, and another one would fare no better.
-        if is_starved(session, &error) {
-            let waits = waits_to_be_asked(session);
-            error.set_retry(false);
-            return if waits { error } else { Error::because(ReadTimedout, "the body", error).into_down() };
+        if faults::is_starved(session, &error) {
+            return faults::of_client(session, error);
         }
-        let again = try_again(session, &error, ctx, reused);
+        let again = faults::try_again(session, &error, ctx, reused);
         error.set_retry(again);
         error
     }

@@ -15,6 +15,7 @@
 //! | [`context`] | what one request remembers from phase to phase |
 //! | [`state`] | the compiled configuration, swapped as a whole |
 //! | [`gateway`] | Pingora's phases as a table of contents |
+//! | [`faults`] | whose fault it is when an exchange fails, and whether it is tried again |
 //! | [`rescue`] | from errors to answers, the only place |
 //! | [`server`] | assembly |
 //! | [`upkeep`] | beside requests: the log's writer, and when to leave |
@@ -39,6 +40,7 @@
 pub mod builder;
 pub mod config;
 pub mod context;
+pub mod faults;
 pub mod gateway;
 pub mod listen;
 pub mod middleware;
