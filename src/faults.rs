@@ -32,20 +32,23 @@ fn has_answer(session: &Session) -> bool {
 /// the answer runs from the request's head, and from each piece of the body.
 pub fn is_starved(session: &mut Session, error: &Error) -> bool {
     let is_late = *error.esource() == ErrorSource::Upstream && *error.etype() == ReadTimedout;
-    is_late && !has_answer(session) && !session.is_body_done() && {
+    is_late && !has_answer(session) && !waits_to_be_asked(session) && !session.is_body_done() && {
         // Or is there a piece that the upstream does not take?
         let piece = pin!(session.as_mut().read_request_body());
         piece.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
-/// The error of an upstream that is starved: it has not failed, and another one would fare no better. The client is
-/// late, unless it waits to be asked for its body, and nobody has asked.
-pub fn of_client(session: &Session, mut error: Box<Error>) -> Box<Error> {
-    error.set_retry(false);
-    let waits =
-        session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none();
-    if waits { error } else { Error::because(ReadTimedout, "the body", error).into_down() }
+/// Whether the client waits to be asked for its body, and the upstream has not asked: that is the upstream's silence
+/// (RFC 9110, section 10.1.1).
+fn waits_to_be_asked(session: &Session) -> bool {
+    session.req_header().headers.contains_key(header::EXPECT) && session.response_written().is_none()
+}
+
+/// The error of an upstream that is starved, as the client's: the server has not failed, and another one would fare no
+/// better.
+pub fn of_client(error: Box<Error>) -> Box<Error> {
+    Error::because(ReadTimedout, "the body", error).into_down()
 }
 
 /// Whether the server has said that it has not looked at the request (RFC 9113, section 8.7).

@@ -441,7 +441,7 @@ impl ProxyHttp for Gateway {
             error = Error::because(ReadTimedout, "the answer to an upgrade", error).into_up();
         }
         if faults::is_starved(session, &error) {
-            return faults::of_client(session, error);
+            return faults::of_client(error);
         }
         let again = faults::try_again(session, &error, ctx, reused);
         error.set_retry(again);

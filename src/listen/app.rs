@@ -20,7 +20,7 @@ use pingora::server::ShutdownWatch;
 
 use super::guard::{Guard, Guarded, Limits};
 use crate::config::{Address, Listener};
-use crate::upkeep::{ARRIVAL, Work};
+use crate::upkeep::{ARRIVAL, Busy, Work};
 use crate::wire::forwarded::{self, Peer};
 
 /// What a listener asks of its connections.
@@ -94,15 +94,27 @@ fn client(digest: &SocketDigest) -> Option<IpAddr> {
 }
 
 /// Refuses connections before TLS begins.
-pub struct Door(pub Arc<Endpoints>);
+pub struct Door {
+    /// By which is known who is accepted where.
+    pub endpoints: Arc<Endpoints>,
+    /// Whoever comes in has so long for TLS until the end of the process is no concern of his.
+    pub arrivals: Arc<Busy>,
+}
 
 #[async_trait]
 impl PreTlsProcess for Door {
     async fn process(&self, stream: &mut L4Stream) -> Result<()> {
         let digest = stream.get_socket_digest();
-        let endpoint = self.0.of(digest.as_deref());
+        let endpoint = self.endpoints.of(digest.as_deref());
         match (endpoint, digest) {
-            (Some(endpoint), Some(digest)) if endpoint.accepts(client(&digest)) => Ok(()),
+            (Some(endpoint), Some(digest)) if endpoint.accepts(client(&digest)) => {
+                let arrival = self.arrivals.begin();
+                tokio::spawn(async move {
+                    tokio::time::sleep(ARRIVAL).await;
+                    drop(arrival);
+                });
+                Ok(())
+            }
             _ => Error::e_explain(ConnectionClosed, "connections from there are not accepted"),
         }
     }

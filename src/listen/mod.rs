@@ -125,7 +125,8 @@ where
             Some(tls) => endpoint.l4_buffer(L4BufferSettings::default().read(RECORD)).tls(settings(tls)?),
         });
     }
-    listeners.set_pre_tls_callback(Arc::new(Door(endpoints.clone())));
+    let door = Door { endpoints: endpoints.clone(), arrivals: work.arrivals.clone() };
+    listeners.set_pre_tls_callback(Arc::new(door));
     Ok(Service::with_listeners("gateway".to_string(), listeners, App::new(proxy, endpoints, work)))
 }
 

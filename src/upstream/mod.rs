@@ -186,15 +186,17 @@ impl Upstream {
             }
             return;
         };
-        match breaker.record(well, probe, now) {
-            None => return,
-            Some(Change::Closed) => log::info!("upstream {}: {} works again", self.name, server.address),
-            Some(Change::Opened(until)) => {
-                self.probe_due.fetch_min(until, Ordering::Relaxed);
+        let Some(change) = breaker.record(well, probe, now) else { return };
+        if let Change::Opened(until) = change {
+            self.probe_due.fetch_min(until, Ordering::Relaxed);
+        }
+        self.refresh();
+        match change {
+            Change::Closed => log::info!("upstream {}: {} works again", self.name, server.address),
+            Change::Opened(_) => {
                 log::warn!("upstream {}: {} fails too often, and gets a rest", self.name, server.address);
             }
         }
-        self.refresh();
     }
 
     /// These are its servers from now on. What is known of those that remain is kept; requests that others have
@@ -219,9 +221,9 @@ impl Upstream {
             });
             *servers = made.collect();
         }
-        log::info!("upstream {}: it has {} servers now", self.name, found.len());
         self.refresh();
         self.changed.notify_one();
+        log::info!("upstream {}: it has {} servers now", self.name, found.len());
     }
 
     /// Something has changed about who can be asked.
@@ -278,11 +280,12 @@ impl Upstream {
         if !server.health.record(result.is_ok(), &check.thresholds) {
             return;
         }
+        // First, so that what is said holds.
+        self.refresh();
         match result {
             Ok(()) => log::info!("upstream {}: {} is well again", self.name, server.address),
             Err(failure) => log::warn!("upstream {}: {} is not well: {failure}", self.name, server.address),
         }
-        self.refresh();
     }
 
     /// This was found, and holds.

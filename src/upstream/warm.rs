@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::Upstream;
@@ -28,7 +29,12 @@ pub fn warm_up<'a>(upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>) {
         return;
     }
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(ask(upstreams, PATIENCE)),
+        Ok(runtime) => runtime.block_on(async {
+            // Whoever turns logs over need not know that a gateway is about to start. What listens to these signals
+            // later is not there yet, and they would end the process; once caught, they never do.
+            let _caught = [SignalKind::hangup(), SignalKind::user_defined1()].map(signal);
+            ask(upstreams, PATIENCE).await;
+        }),
         Err(error) => log::warn!("nothing is known about upstreams before the first request: {error}"),
     }
 }

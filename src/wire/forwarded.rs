@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
+use super::head::is_host;
+
 const FOR: &str = "X-Forwarded-For";
 const PROTO: &str = "X-Forwarded-Proto";
 const HOST: &str = "X-Forwarded-Host";
@@ -82,13 +84,13 @@ pub fn client(request: &RequestHeader, hop: &Hop, trusted: &[IpNet]) -> Option<I
     if !hop.trusted {
         return Some(peer);
     }
-    Some(match request.headers.contains_key(FOR) {
-        true => nearest_stranger(
-            peer,
-            trusted,
-            lines(request, FOR).flat_map(|line| line.rsplit(',').map(address)),
-        ),
-        false => nearest_stranger(peer, trusted, lines(request, FORWARDED).flat_map(nodes)),
+    let addresses = list(request, FOR);
+    Some(match addresses.is_empty() {
+        false => nearest_stranger(peer, trusted, addresses.rsplit(',').map(address)),
+        true => {
+            let items = items(&list(request, FORWARDED));
+            nearest_stranger(peer, trusted, items.iter().rev().map(|item| named(&node(item)?)))
+        }
     })
 }
 
@@ -103,16 +105,6 @@ fn nearest_stranger(peer: IpAddr, trusted: &[IpNet], before: impl Iterator<Item 
         }
     }
     client
-}
-
-/// The lines of a header, the last first. One that is no text is a line that says nothing.
-fn lines<'r>(request: &'r RequestHeader, name: &str) -> impl Iterator<Item = &'r str> {
-    request.headers.get_all(name).iter().rev().map(|value| value.to_str().unwrap_or_default())
-}
-
-/// Whom a line of `Forwarded` names, the last first.
-fn nodes(line: &str) -> impl Iterator<Item = Option<IpAddr>> {
-    rfc7239::parse(line).rev().map(|node| named(&node.ok()?))
 }
 
 /// An address as proxies write it, some of them with a port.
@@ -203,12 +195,14 @@ fn remove_disguised(request: &mut RequestHeader) {
     }
 }
 
-/// All lines of a list in one.
+/// All lines of a list in one. A byte that is no text spoils only the item that it is in.
 fn list(request: &RequestHeader, name: &str) -> String {
     let mut list = String::new();
     for value in request.headers.get_all(name) {
-        if let Ok(value) = value.to_str() {
-            append(&mut list, &[value]);
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let text = text.replace(|letter: char| !letter.is_ascii() || letter.is_ascii_control(), "?");
+        if !text.trim().is_empty() {
+            append(&mut list, &[&text]);
         }
     }
     list
@@ -221,37 +215,53 @@ struct Told {
     forwarded: String,
 }
 
-/// A proxy that knows one of the headers hands on what strangers say in the other. So `X-Forwarded-For` counts, and
-/// `Forwarded` beside it only if it names the same. Of whichever is alone, the other is made, so that nobody gets lost
-/// (RFC 7239, section 7.4): with the scheme and the host under which the client came.
+/// A proxy that knows one of the headers hands on what strangers say in the other: where there is `X-Forwarded-For`, it
+/// counts, and `Forwarded` is made of it. Of a `Forwarded` that is alone, the other one is made, so that nobody gets
+/// lost (RFC 7239, section 7.4), with the scheme and the host under which the client came. Of that one, what stands
+/// before an item that cannot be read is left out, as it is for [`client`].
 fn told_so_far(request: &mut RequestHeader, client: Option<IpAddr>) -> Result<Told> {
     let addresses = list(request, FOR);
-    let forwarded = list(request, FORWARDED);
-    let nodes: std::result::Result<Vec<_>, _> = rfc7239::parse(&forwarded).collect();
-    let Some(nodes) = nodes.ok().filter(|_| !forwarded.is_empty()) else {
-        return Ok(Told { forwarded: as_forwarded(&addresses), addresses });
-    };
-    let named: Vec<Option<IpAddr>> = nodes.iter().map(named).collect();
     if !addresses.is_empty() {
-        let same = addresses.split(',').map(address).eq(named);
-        let forwarded = if same { forwarded } else { as_forwarded(&addresses) };
-        return Ok(Told { addresses, forwarded });
+        return Ok(Told { forwarded: as_forwarded(&addresses), addresses });
     }
-    let mut addresses = String::new();
-    for ip in &named {
-        append(&mut addresses, &[&ip.map_or_else(|| "unknown".to_string(), |ip| ip.to_string())]);
+    let items = items(&list(request, FORWARDED));
+    let readable = items.iter().rev().map_while(|item| Some((item, node(item)?))).collect::<Vec<_>>();
+    let mut told = Told::default();
+    for (item, node) in readable.iter().rev() {
+        append(&mut told.forwarded, &[item]);
+        append(&mut told.addresses, &[&named(node).map_or("unknown".to_string(), |ip| ip.to_string())]);
     }
-    let theirs = nodes.iter().zip(&named).rev().find(|(_, named)| named.is_some() && **named == client);
-    for (name, value) in theirs.into_iter().flat_map(|(node, _)| [(PROTO, node.protocol), (HOST, node.host)])
-    {
+    let theirs = readable.iter().find(|(_, node)| client.is_some() && named(node) == client);
+    let Some((_, node)) = theirs else { return Ok(told) };
+    let proto = node.protocol.filter(|proto| ["http", "https"].contains(proto));
+    let host = node.host.map(|host| host.trim_matches('"')).filter(|host| is_host(host.as_bytes()));
+    for (name, value) in [(PROTO, proto), (HOST, host)] {
         if let Some(value) = value.filter(|_| !request.headers.contains_key(name)) {
-            request.insert_header(name, value.trim_matches('"').to_string())?;
+            request.insert_header(name, value.to_string())?;
         }
     }
-    Ok(Told { addresses, forwarded })
+    Ok(told)
 }
 
-/// Whom an item of `Forwarded` names.
+/// The items of a `Forwarded`, without the empty parts and the spaces that its grammar permits and its parser does not.
+/// None where a quoted string holds what the parser would take for a separator.
+fn items(list: &str) -> Vec<String> {
+    if list.split('"').skip(1).step_by(2).any(|quoted| quoted.contains([',', ';', '\\'])) {
+        return Vec::new();
+    }
+    let pairs = |item: &str| {
+        let pairs = item.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+        pairs.collect::<Vec<_>>().join(";")
+    };
+    list.split(',').map(pairs).filter(|item| !item.is_empty()).collect()
+}
+
+/// An item, if it can be read.
+fn node(item: &str) -> Option<rfc7239::Forwarded<'_>> {
+    rfc7239::parse(item).next()?.ok()
+}
+
+/// Whom an item names.
 fn named(node: &rfc7239::Forwarded<'_>) -> Option<IpAddr> {
     Some(node.forwarded_for.as_ref()?.ip()?.to_canonical())
 }
@@ -316,6 +326,10 @@ mod tests {
             (&[(FORWARDED, "for=1.1.1.1, for=unknown")], "10.0.0.1", "10.0.0.1"),
             (&[(FORWARDED, "for=1.1.1.1, nonsense, for=10.0.0.2")], "10.0.0.1", "10.0.0.2"),
             (&[(FORWARDED, "for=6.6.6.6"), (FOR, "1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, ""), (FORWARDED, "for=1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FOR, "\u{e9}, 1.1.1.1")], "10.0.0.1", "1.1.1.1"),
+            (&[(FORWARDED, "for=1.1.1.1;ext=\"a, for=6.6.6.6\"")], "10.0.0.1", "10.0.0.1"),
+            (&[(FORWARDED, "for=1.1.1.1,, ;")], "10.0.0.1", "1.1.1.1"),
             (&[(FORWARDED, "for=6.6.6.6")], "2.2.2.2", "2.2.2.2"),
             (&[(FOR, "6.6.6.6")], "2.2.2.2", "2.2.2.2"),
             (&[(FOR, "1.1.1.1")], "::ffff:10.0.0.1", "1.1.1.1"),
@@ -383,10 +397,15 @@ mod tests {
                 &[(FOR, "1.1.1.1"), (FORWARDED, "for=6.6.6.6;proto=https")][..],
                 ["1.1.1.1, 10.0.0.1", "for=1.1.1.1, ", "http", "t"],
             ),
-            // Both of one proxy: the newer one says more.
+            // Everybody knows his own address: that it is in the other, too, proves nothing.
             (
-                &[(FOR, "1.1.1.1"), (FORWARDED, "for=1.1.1.1;by=10.0.0.1"), (PROTO, "https")],
-                ["1.1.1.1, 10.0.0.1", "for=1.1.1.1;by=10.0.0.1, ", "https", "t"],
+                &[(FOR, "1.1.1.1"), (FORWARDED, "for=1.1.1.1;host=evil"), (PROTO, "https")],
+                ["1.1.1.1, 10.0.0.1", "for=1.1.1.1, ", "https", "t"],
+            ),
+            // One bad byte hides nobody.
+            (
+                &[(FOR, "\u{e9}, 1.1.1.1")],
+                ["?, 1.1.1.1, 10.0.0.1", "for=unknown, for=1.1.1.1, ", "http", "t"],
             ),
             // A proxy that knows the newer one alone.
             (
@@ -398,8 +417,15 @@ mod tests {
                     "x:1",
                 ],
             ),
-            // What nobody can read is not continued.
+            // What nobody can read is not continued, and takes nothing from what is nearer.
             (&[(FORWARDED, "for=\"unterminated")], ["10.0.0.1", "", "http", "t"]),
+            (&[(FORWARDED, "x, for=1.1.1.1")], ["1.1.1.1, 10.0.0.1", "for=1.1.1.1, ", "http", "t"]),
+            (
+                &[(FORWARDED, ", for=1.1.1.1; proto=https;host=\"a b\";,")],
+                ["1.1.1.1, 10.0.0.1", "for=1.1.1.1;proto=https;host=\"a b\", ", "https", "t"],
+            ),
+            (&[(FORWARDED, "for=1.1.1.1;ext=\"a, for=6.6.6.6\"")], ["10.0.0.1", "", "http", "t"]),
+            (&[(FOR, ""), (FORWARDED, "for=1.1.1.1")], ["1.1.1.1, 10.0.0.1", "for=1.1.1.1, ", "http", "t"]),
         ] {
             let mut request = request(sent);
             request.insert_header("Host", "t").expect("it fits");

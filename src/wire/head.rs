@@ -183,7 +183,7 @@ fn coding(request: &RequestHeader, raw: &[u8]) -> Result<(), BadHead> {
 
 /// Whether these bytes can be a host, with or without a port (RFC 3986, section 3.2.2): a name, or an address in
 /// brackets. No user, no path, no list, and no escapes, which no name in DNS has.
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host {
         [b'[', rest @ ..] => {
             let Some(end) = memchr::memchr(b']', rest) else { return false };

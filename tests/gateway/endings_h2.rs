@@ -148,6 +148,15 @@ fn a_client_that_keeps_back_its_body_is_the_one_who_is_late() {
         assert_eq!(post(gateway.address(), "/", "abc").status, 504, "{protocol}");
         assert_eq!(get(gateway.address(), "/").status, 503, "{protocol}: its breaker is open");
     }
+    // Whoever waits to be asked for his body keeps nothing back.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let gateway = before(silent.local_addr().expect("it is bound"), "timeouts: { read: 300ms }", "");
+    let mut stream = connect(&gateway);
+    stream
+        .write_all(b"PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\nExpect: 100-continue\r\n\r\n")
+        .expect("the gateway reads");
+    assert_eq!(read_all(&mut stream).iter().map(|answer| answer.status).collect::<Vec<_>>(), [504]);
+    assert_eq!(get(gateway.address(), "/").status, 503, "its breaker is open");
 }
 
 /// RFC 9113, section 5.2.2: streams that are not read must not use up what all of them share.

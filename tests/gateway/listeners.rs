@@ -396,6 +396,38 @@ fn a_client_gets_the_certificate_for_the_name_it_asks_for() {
     assert!(send(gateway.address(), LAST).is_empty());
 }
 
+/// Their way is longer than that of others.
+#[test]
+fn clients_in_the_middle_of_tls_are_still_heard_when_the_end_begins() {
+    let authority = Authority::new("authority");
+    let own = authority.issue("a.example");
+    let gateway = Gateway::start(&format!(
+        "
+listeners:
+  - {{ address: $LISTEN }}
+  - {{ address: $OTHER, tls: {{ certificates: [{{ cert: {}, key: {} }}] }} }}
+routes: [{{ name: hi, respond: {{ body: hi }} }}]
+",
+        own.cert.display(),
+        own.key.display()
+    ));
+    let (plain, encrypted) = (gateway.address(), gateway.other());
+    let mut connector = SslConnector::builder(SslMethod::tls()).expect("a connector");
+    connector.set_ca_file(authority.path()).expect("an authority");
+    let connector = connector.build();
+    let early = connect(encrypted);
+    // Accepted in their order: once this one has spoken, the other is in.
+    connector.connect("a.example", connect(encrypted)).expect("a handshake");
+    let ended = std::thread::spawn(move || gateway.stop());
+    until("it accepts nobody any more", || TcpStream::connect(plain).is_err());
+    let mut stream = connector.connect("a.example", early).expect("a handshake");
+    stream.write_all(b"GET /hi HTTP/1.1\r\nHost: a.example\r\n\r\n").expect("the gateway reads");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(ended.join().expect("it is waited for").success());
+}
+
 #[test]
 fn versions_and_protocols_are_as_they_are_set() {
     let authority = Authority::new("authority");

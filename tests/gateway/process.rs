@@ -122,6 +122,44 @@ routes: [{{ name: all, upstream: origin }}]
     assert_eq!(peer.join().expect("it has answered"), "::1");
 }
 
+/// Nor does a signal that is meant for those who serve, while a start still waits for its upstreams.
+#[test]
+fn signals_for_the_serving_do_not_end_a_start() {
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let folder = TempDir::new().expect("a folder");
+    let own = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let yaml = format!(
+        "
+listeners: [{{ address: \"{own}\" }}]
+upstreams:
+  u: {{ servers: [{{ address: \"{}\" }}], health_check: {{ http: {{}}, timeout: 1m }} }}
+routes: [{{ name: all, respond: {{ body: hi }} }}, {{ name: u, match: {{ path: /u }}, upstream: u }}]
+",
+        deaf.local_addr().expect("it is bound")
+    );
+    let file = folder.path().join("gateway.yaml");
+    fs::write(&file, yaml).expect("it is written");
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .arg("--config")
+        .arg(&file)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it is there");
+    // It is being checked: the start is under way.
+    let _check = deaf.accept().expect("the gateway asks");
+    for signal in ["-USR1", "-HUP"] {
+        let sent = Command::new("kill").args([signal, &gateway.id().to_string()]).status();
+        assert!(sent.expect("there is a `kill`").success());
+    }
+    until("it serves, or has ended", || {
+        TcpStream::connect(own).is_ok() || gateway.try_wait().is_ok_and(|ended| ended.is_some())
+    });
+    let serves = TcpStream::connect(own).is_ok() && get(own, "/").body == "hi";
+    gateway.kill().expect("it is our child");
+    gateway.wait().expect("it is our child");
+    assert!(serves);
+}
+
 #[test]
 fn a_hangup_ends_nothing() {
     let (origin, told) = patient();

@@ -209,7 +209,9 @@ pub struct GrpcCheck {
 }
 
 /// When to leave a server alone. What counts is what happens to requests: no connection, no answer, or one with a
-/// status from 500 on. After the rest, one request is let through, and on its outcome the others depend.
+/// status from 500 on, but for 501 and 505, which speak of the request. Silence does not count while a client keeps
+/// back its body, or its stream open: who could do so would take the server from everybody. After the rest, one
+/// request is let through, and on its outcome the others depend.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CircuitBreaker {
