@@ -307,9 +307,12 @@ routes: [{{ name: all, upstream: group }}]
     std::fs::write(folder.path().join("gateway.yaml"), yaml).expect("it is written");
     let outcome = run_in(folder.path(), &["-c", "gateway.yaml"], &[]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    until("it has written its number", || std::fs::read_to_string(file("gateway.pid")).is_ok());
-    let pid = std::fs::read_to_string(file("gateway.pid")).expect("it is there");
-    let _end = End(pid.trim().to_string());
+    let mut pid = String::new();
+    until("it has written its number", || {
+        pid = std::fs::read_to_string(file("gateway.pid")).unwrap_or_default().trim().to_string();
+        !pid.is_empty()
+    });
+    let _end = End(pid);
     until("it listens", || TcpStream::connect(address).is_ok());
     assert_eq!(get(address, "/").body, "blue");
 
