@@ -396,7 +396,6 @@ fn a_client_gets_the_certificate_for_the_name_it_asks_for() {
     assert!(send(gateway.address(), LAST).is_empty());
 }
 
-/// Their way is longer than that of others.
 #[test]
 fn clients_in_the_middle_of_tls_are_still_heard_when_the_end_begins() {
     let authority = Authority::new("authority");
