@@ -97,7 +97,7 @@ fn client(digest: &SocketDigest) -> Option<IpAddr> {
 pub struct Door {
     /// By which is known who is accepted where.
     pub endpoints: Arc<Endpoints>,
-    /// Whoever comes in has so long for TLS until the end of the process is no concern of his.
+    /// Counts each for a moment, so that the end of the process waits for its TLS.
     pub arrivals: Arc<Busy>,
 }
 
