@@ -138,6 +138,10 @@ pub fn entry<'e>(session: &'e Session, error: Option<&'e Error>, ctx: &'e Ctx) -
         bytes: session.body_bytes_sent(),
         client: ctx.client,
         request_id: ctx.id(),
+        user_agent: request
+            .headers
+            .get(header::USER_AGENT)
+            .map(|agent| String::from_utf8_lossy(agent.as_bytes())),
         error: error.map(|error| error.etype().as_str()),
     }
 }

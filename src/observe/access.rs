@@ -61,6 +61,9 @@ pub struct Entry<'e> {
     /// `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'e str>,
+    /// What the client calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Cow<'e, str>>,
     /// Which kind of error, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'e str>,
@@ -113,6 +116,10 @@ impl Entry<'_> {
             if let Some(value) = value {
                 let _ = write!(line, " {name}={value}");
             }
+        }
+        // Whatever its client likes: it stands last, and always in quotes.
+        if let Some(agent) = &self.user_agent {
+            let _ = write!(line, " user_agent={agent:?}");
         }
         line
     }
@@ -229,6 +236,7 @@ mod tests {
             bytes: 2,
             client: None,
             request_id: Some("a"),
+            user_agent: Some("a\t\"b\" status=500".into()),
             error: None,
         }
     }
@@ -236,7 +244,8 @@ mod tests {
     #[test]
     fn a_line_is_text_or_json() {
         let text = String::from_utf8(entry().text("now")).expect("text");
-        let expected = "now INFO request path=/users method=GET route=\"all of them\" tries=2 status=200 duration_ms=3 bytes=2 protocol=HTTP/1.1 host=t request_id=a";
+        let expected = "now INFO request path=/users method=GET route=\"all of them\" tries=2 status=200 duration_ms=3 bytes=2 protocol=HTTP/1.1 host=t request_id=a \
+                        user_agent=\"a\\t\\\"b\\\" status=500\"";
         assert_eq!(text, expected);
         let json: serde_json::Value = serde_json::from_slice(&entry().json("now")).expect("JSON");
         assert_eq!((json["path"].as_str(), json["status"].as_u64()), (Some("/users"), Some(200)));

@@ -68,7 +68,7 @@ fn a_request_is_a_line() {
     let origin = Scripted::plain();
     let gateway = before(&origin, "format: json, access: $FOLDER/access");
     for target in ["/users/7?secret=1", "/gone", "/nowhere", "/%zz"] {
-        get_with(gateway.address(), target, &["X-Request-Id: mine"]);
+        get_with(gateway.address(), target, &["X-Request-Id: mine", "User-Agent: tea \"pot\"\t1"]);
     }
     let lines = lines(&gateway.folder().join("access"), 4);
     let entries: Vec<serde_json::Value> =
@@ -95,6 +95,7 @@ fn a_request_is_a_line() {
         (Some(2), "ConnectRefused".to_string())
     );
     assert!(entries[0]["duration_ms"].is_u64());
+    assert_eq!(text(&entries[0], "user_agent"), "tea \"pot\"\t1");
     // The process's own lines have the same form.
     let log = gateway.log();
     assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
@@ -104,12 +105,13 @@ fn a_request_is_a_line() {
 fn text_is_for_people_and_off_is_off() {
     let origin = Scripted::plain();
     let gateway = before(&origin, "access: stdout, level: error");
-    get_with(gateway.address(), "/users", &["X-Request-Id: mine"]);
+    get_with(gateway.address(), "/users", &["X-Request-Id: mine", "User-Agent: tea\" status=500"]);
     until("the line is written", || gateway.log().contains("request_id=mine"));
     let log = gateway.log();
     let part = "INFO request path=/users method=GET route=users upstream=origin server=";
     assert!(log.contains(part) && log.contains(" status=200 duration_ms="), "{log}");
     assert!(log.contains(" protocol=HTTP/1.1 host=test client=127.0.0.1 request_id=mine"), "{log}");
+    assert!(log.contains(r#" user_agent="tea\" status=500""#), "a client does not write fields: {log}");
     assert!(!log.contains("listening on"), "only errors are said: {log}");
 
     let quiet = before(&origin, "format: text");
