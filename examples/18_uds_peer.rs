@@ -44,7 +44,7 @@ impl ProxyHttp for UdsPeer {
         }
         let mut peer = HttpPeer::new_uds(UPSTREAM, false, String::new())?;
         peer.options.connection_timeout = Some(Duration::from_millis(500));
-        peer.options.read_timeout = Some(Duration::from_secs(2));
+        peer.options.read_timeout = Some(Duration::from_secs(30));
         Ok(Box::new(peer))
     }
 }
