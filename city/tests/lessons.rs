@@ -52,6 +52,15 @@ fn a_step_that_fails_says_all_that_is_known() {
 }
 
 #[test]
+fn who_reads_in_between_takes_time() {
+    let course = Course::new();
+    let commands = "client2$ date +%s >/tmp/before\nclient2$ [ $(($(date +%s) - $(cat /tmp/before))) -ge 2 ]";
+    course.edit(LESSON, "client2$ curl -s http://172.28.0.10:6147/\n? 7", commands);
+    let (status, out, err) = course.city(&["verify", "6", "--pace", "2"]);
+    assert_eq!(status, 0, "{out}{err}");
+}
+
+#[test]
 fn an_example_that_does_not_compile_or_come_up_says_so() {
     let course = Course::new();
     course.edit("examples/06_tiny.rs", "0.0.0.0:6146\").expect", "0.0.0.0:6145\").expect");

@@ -1,5 +1,6 @@
 //! One lesson, played: its steps in order, each compared with what the lesson shows.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::compare;
@@ -27,11 +28,13 @@ pub struct Rules {
     pub patience: Option<Duration>,
     /// Output that differs is recorded, and is no failure.
     pub record: bool,
+    /// How long is waited before each command.
+    pub pace: Duration,
 }
 
 impl Rules {
     /// What `verify` plays by.
-    pub const VERIFY: Rules = Rules { logs: true, patience: None, record: false };
+    pub const VERIFY: Rules = Rules { logs: true, patience: None, record: false, pace: Duration::ZERO };
 }
 
 /// How a lesson ended.
@@ -160,6 +163,7 @@ impl Player<'_> {
         for (index, step) in self.lesson.steps.iter().enumerate() {
             on_step(index);
             let stop = match step {
+                Step::Command(_) if !self.read_on() => Some(Stop::Interrupted),
                 Step::Command(shown) if shown.background => self.start(shown)?,
                 Step::Command(shown) => self.run(index, shown)?,
                 Step::Log { pattern, .. } => self.log_line(pattern)?,
@@ -173,6 +177,19 @@ impl Player<'_> {
             }
         }
         Ok(Outcome::Passed(self.recorded))
+    }
+
+    /// Takes the time that somebody takes who reads; false if it was broken off.
+    fn read_on(&self) -> bool {
+        let until = Instant::now() + self.rules.pace;
+        while !interrupt::raised() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(TICK));
+        }
+        false
     }
 
     fn run(&mut self, index: usize, shown: &Shown) -> Result<Option<Stop>> {

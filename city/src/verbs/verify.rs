@@ -36,6 +36,9 @@ pub struct Args {
     /// Write what is printed now into the lessons, for review after an intended change
     #[arg(long)]
     bless: bool,
+    /// Wait so many seconds before each command, as somebody does who reads in between; all lessons at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pace: u64,
     /// In the Docker City, one after another; it is brought up for this if it is not up
     #[arg(long, conflicts_with = "jobs")]
     docker: bool,
@@ -68,8 +71,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     let broken = session.build(&lessons)?;
     let lessons = without(&broken, lessons);
-    let mut tally =
-        verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(session::jobs), args.bless)?;
+    let pace = Duration::from_secs(args.pace);
+    let rules = Rules { record: args.bless, pace, ..Rules::VERIFY };
+    // Who reads needs no processor.
+    let usual = || if pace.is_zero() { session::jobs() } else { lessons.len() };
+    let mut tally = verify(&session, &repository, &lessons, args.jobs.unwrap_or_else(usual), rules)?;
     for name in &broken {
         tally.failed += 1;
         println!("{} {name:<28} {DOES_NOT_COMPILE}", style("FAIL").red().bold());
@@ -126,9 +132,8 @@ pub fn verify(
     repository: &Path,
     lessons: &[Lesson],
     jobs: usize,
-    blessing: bool,
+    rules: Rules,
 ) -> Result<Tally> {
-    let rules = Rules { record: blessing, ..Rules::VERIFY };
     let mut tasks: Vec<_> = lessons.iter().map(|lesson| Task { lesson, rules, stand_in: None }).collect();
     // The longest first, as far as it is known, or everybody waits for one of them in the end.
     let known = progress::read(repository);
@@ -148,7 +153,7 @@ pub fn verify(
         let passed = played.passed();
         *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
         let mut text = said(task.lesson, played);
-        if !blessing {
+        if !rules.record {
             let of = files.get(&task.lesson.name).cloned().unwrap_or_default();
             // At once: whatever ends this process takes nothing back.
             let entry = progress::Entry::now(passed, played.took, of);

@@ -10,6 +10,7 @@ use notify::{Event, RecursiveMode, Watcher};
 
 use super::verify;
 use crate::lesson::interrupt;
+use crate::lesson::play::Rules;
 use crate::lesson::session::Session;
 use crate::lesson::shelf;
 use crate::lesson::text::Lesson;
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 fn once(session: &Session, repository: &Path, name: &str) -> Result {
     let lesson = [Lesson::read(repository, name)?];
     session.build(&lesson)?;
-    verify::verify(session, repository, &lesson, 1, false).map(|_| ())
+    verify::verify(session, repository, &lesson, 1, Rules::VERIFY).map(|_| ())
 }
 
 /// Whether something was saved, and is quiet by now; false after Ctrl-C.
