@@ -9,13 +9,14 @@
 //! **Knows nothing** of how an upstream chooses a server, nor of what a middleware does.
 //!
 //! Most specific first ([`crate::config::raw::Match`] has the whole order): host, then path, then conditions. There
-//! is a radix tree for each host and each wildcard; its leaves hold candidates in their order, of which the first
+//! is a tree for each host and each wildcard; its nodes hold candidates in their order, of which the first
 //! gets the request whose conditions hold. Lesson 09 has the smallest of routers.
 
 pub mod explain;
 pub mod path;
 pub mod rewrite;
 mod rule;
+mod table;
 mod tree;
 
 use std::borrow::Cow;
@@ -32,10 +33,10 @@ use crate::middleware::Chain;
 use crate::upstream::{Retry, Upstream};
 use path::BadPath;
 use rule::Rule;
+use table::Table;
 use tree::Tree;
 
 /// The routes of each listener.
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Routers<R = Arc<Route>> {
     /// All have the same.
     Same(Router<R>),
@@ -76,9 +77,9 @@ impl<R: Clone> Routers<R> {
 /// Which requests go where, ready to be asked.
 pub struct Router<R = Arc<Route>> {
     /// By whole names.
-    hosts: HashMap<String, Tree<Arc<Rule<R>>>>,
+    hosts: Table<Tree<Arc<Rule<R>>>>,
     /// By what comes after the asterisk, with its dot.
-    below: HashMap<String, Tree<Arc<Rule<R>>>>,
+    below: Table<Tree<Arc<Rule<R>>>>,
     /// For every host.
     any: Tree<Arc<Rule<R>>>,
 }
@@ -141,14 +142,15 @@ impl<R: Clone> Router<R> {
                 by_host.entry(host).or_default().push((matches.path.clone(), rule.clone()));
             }
         }
-        let mut router = Router { hosts: HashMap::new(), below: HashMap::new(), any: Tree::new(&any) };
-        for (host, rules) in by_host {
-            match host {
-                HostRule::Exact(name) => router.hosts.insert(name.clone(), Tree::new(&rules)),
-                HostRule::Below(name) => router.below.insert(name.clone(), Tree::new(&rules)),
-            };
-        }
-        router
+        let trees = |wildcard: bool| {
+            let named = by_host.iter().filter_map(move |(host, rules)| match host {
+                HostRule::Exact(name) if !wildcard => Some((&**name, rules)),
+                HostRule::Below(name) if wildcard => Some((&**name, rules)),
+                _ => None,
+            });
+            named.map(|(name, rules)| (name, Tree::new(rules))).collect()
+        };
+        Router { hosts: trees(false), below: trees(true), any: Tree::new(&any) }
     }
 
     /// The route that gets this request, whose path is normalized.
@@ -157,7 +159,7 @@ impl<R: Clone> Router<R> {
         if !(self.hosts.is_empty() && self.below.is_empty())
             && let Some(host) = host_of(request)
         {
-            let trees = self.hosts.get(&*host).into_iter();
+            let trees = self.hosts.get(&host).into_iter();
             // The longest wildcard first.
             let dots = host.match_indices('.').map(|(at, _)| &host[at..]);
             for tree in trees.chain(dots.filter_map(|below| self.below.get(below))) {

@@ -1,25 +1,23 @@
-//! From a path to the routes that may get it, in one lookup, however many routes there are.
+//! From a path to the routes that may get it, in a few lookups, however many routes there are.
 //!
-//! A radix tree (matchit) whose leaves hold the candidates, most specific first, and not only the one rule that
-//! led there: `/users/7` must fall back to `/` if the route of `/users` wants another method. Which rules hold
-//! for a leaf is known when the tree is built, so that a request walks it once.
+//! A tree of whole segments. Each of its nodes is found by its path in a [`Table`] and holds the candidates, most
+//! specific first, and not only the one rule that led there: `/users/7` must fall back to `/` if the route of `/users`
+//! wants another method. Which rules hold for a node is known when the tree is built. A request asks for its own path,
+//! then for its prefixes, from the deepest that a rule has.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
+use super::table::Table;
 use crate::config::{PathRule, Pattern};
 
 /// Rules by path.
 pub struct Tree<T> {
-    leaves: matchit::Router<Box<[T]>>,
-}
-
-/// Part of the path space that the same rules hold for.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Leaf<'r> {
-    /// One path.
-    Point(String),
-    /// All paths that begin so and go on. The prefix has no slash at its end.
-    Below(&'r str),
+    /// Paths as they are.
+    points: Table<Box<[T]>>,
+    /// Prefixes, for what begins so and goes on. They have no slash at their end.
+    below: Table<Box<[T]>>,
+    /// How many slashes the deepest prefix has.
+    depth: usize,
 }
 
 impl<T: Clone> Tree<T> {
@@ -31,12 +29,12 @@ impl<T: Clone> Tree<T> {
         let mut exact: HashMap<&str, Vec<&T>> = HashMap::new();
         let mut prefixes: HashMap<&str, Vec<&T>> = HashMap::new();
         let mut patterns: HashMap<&str, Vec<&T>> = HashMap::new();
-        let mut leaves = BTreeSet::new();
+        let (mut points, mut below) = (BTreeSet::new(), BTreeSet::new());
         for (rule, value) in rules {
             match rule {
                 PathRule::Exact(path) => {
                     exact.entry(path).or_default().push(value);
-                    leaves.insert(Leaf::Point(path.clone()));
+                    points.insert(path.clone());
                 }
                 PathRule::Prefix(prefix) | PathRule::Pattern(Pattern { prefix, .. }) => {
                     let kind = match rule {
@@ -44,40 +42,39 @@ impl<T: Clone> Tree<T> {
                         _ => &mut prefixes,
                     };
                     kind.entry(prefix).or_default().push(value);
-                    leaves.insert(Leaf::Point(prefix.clone()));
-                    // matchit's `{*rest}` stands for at least one character.
-                    leaves.insert(Leaf::Point(format!("{prefix}/")));
-                    leaves.insert(Leaf::Below(prefix));
+                    points.insert(prefix.clone());
+                    points.insert(format!("{prefix}/"));
+                    below.insert(&**prefix);
                 }
             }
         }
-        leaves.remove(&Leaf::Point(String::new())); // no path is empty
-
-        let mut texts = BTreeMap::new();
-        for leaf in &leaves {
-            let (pattern, at, candidates) = match leaf {
-                Leaf::Point(path) => (literal(path), &**path, exact.get(&**path)),
-                Leaf::Below(prefix) => (literal(prefix) + "/{*rest}", *prefix, None),
-            };
-            let mut found: Vec<T> = candidates.into_iter().flatten().copied().cloned().collect();
+        let candidates = |at: &str, exact: Option<&Vec<&T>>| {
+            let mut found: Vec<T> = exact.into_iter().flatten().copied().cloned().collect();
             for prefix in prefixes_of(at) {
                 for kind in [&patterns, &prefixes] {
                     found.extend(kind.get(prefix).into_iter().flatten().copied().cloned());
                 }
             }
-            texts.insert(pattern, found.into_boxed_slice());
+            found.into_boxed_slice()
+        };
+        Tree {
+            depth: below.iter().map(|prefix| prefix.matches('/').count()).max().unwrap_or(0),
+            points: points.iter().map(|path| (&**path, candidates(path, exact.get(&**path)))).collect(),
+            below: below.iter().map(|prefix| (*prefix, candidates(prefix, None))).collect(),
         }
-        let mut tree = matchit::Router::new();
-        for (pattern, candidates) in texts {
-            tree.insert(pattern, candidates)
-                .expect("each pattern is inserted once, and its only wildcard is at its end");
-        }
-        Tree { leaves: tree }
     }
 
     /// The values of the rules that hold for this path, most specific first.
     pub fn at(&self, path: &str) -> &[T] {
-        self.leaves.at(path).map_or(&[], |found| found.value)
+        let found = self.points.get(path).or_else(|| {
+            // What ends in a slash goes on after an earlier one.
+            let inner = path.strip_suffix('/').unwrap_or(path);
+            let slashes = || inner.match_indices('/').map(|(at, _)| at);
+            let deepest = slashes().take(self.depth + 1).last()?;
+            let ends = std::iter::successors(Some(deepest), |end| inner[..*end].rfind('/'));
+            ends.map(|end| &inner[..end]).find_map(|prefix| self.below.get(prefix))
+        });
+        found.map_or(&[], |candidates| candidates)
     }
 }
 
@@ -90,11 +87,6 @@ fn prefixes_of(path: &str) -> impl Iterator<Item = &str> {
         rest = prefix.rfind('/').map(|at| &prefix[..at]);
         Some(prefix)
     })
-}
-
-/// A path as a pattern that matches itself: braces are matchit's.
-fn literal(path: &str) -> String {
-    path.replace('{', "{{").replace('}', "}}")
 }
 
 #[cfg(test)]
