@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long)]
     bless: bool,
     /// Wait so many seconds before each command, as somebody does who reads in between; all lessons at once
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(..=3600))]
     pace: u64,
     /// In the Docker City, one after another; it is brought up for this if it is not up
     #[arg(long, conflicts_with = "jobs")]
