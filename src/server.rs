@@ -101,8 +101,7 @@ fn conf(config: &Config) -> ServerConf {
     let text = |path: &std::path::PathBuf| path.display().to_string();
     ServerConf {
         threads: config.server.threads,
-        // A thread that is alone has nobody to help, and a scheduler that knows it does less for each request.
-        work_stealing: process.work_stealing && config.server.threads > 1,
+        work_stealing: process.work_stealing,
         listener_tasks_per_fd: process.listener_tasks_per_fd,
         daemon: process.daemon,
         pid_file: process.pid_file.as_ref().map_or(default.pid_file, text),

@@ -31,6 +31,10 @@ const PROGRAMS: &str = "bash cargo city curl openssl \
     time times trap type ulimit umask unset wait [[ (( ! { } ( ) if then elif else fi for do done while until \
     case esac function";
 
+/// How many lines of code an example may have without a reason. What is blank or only a comment is none: an example
+/// does not become longer to read by being explained.
+const LINES_OF_CODE: usize = 150;
+
 /// One thing that was checked over all lessons.
 #[derive(Debug)]
 pub struct Check {
@@ -56,6 +60,7 @@ pub fn check(repository: &Path, lessons: &[Lesson]) -> Result<Vec<Check>> {
         Check { name: "commands are those that every host has", problems: each(commands) },
         Check { name: "no two lessons share a port", problems: shared_ports(lessons) },
         Check { name: "headers name the ports that examples open", problems: ports(lessons, &openers) },
+        Check { name: "examples are short, or long for a reason", problems: long(lessons, &sources) },
         Check { name: "every anchor is shown", problems: unshown(lessons, &sources)? },
     ])
 }
@@ -222,6 +227,31 @@ fn own_ports(source: &str) -> Vec<u16> {
     ports
 }
 
+fn long(lessons: &[Lesson], sources: &BTreeMap<String, String>) -> Vec<String> {
+    let problem = |lesson: &Lesson| {
+        let lines = lines_of_code(sources.get(&lesson.name)?);
+        match (lines > LINES_OF_CODE, &lesson.header.long) {
+            (true, None) => Some(format!(
+                "{}: {lines} lines of code are more than {LINES_OF_CODE}: leave an edge to the text or the reader, or \
+                 put long=\"why\" into the header of {}",
+                lesson.example(),
+                lesson.file
+            )),
+            (false, Some(_)) => Some(format!(
+                "{}: the header excuses a long example, and {} has {lines} lines of code: remove long=",
+                lesson.file,
+                lesson.example()
+            )),
+            _ => None,
+        }
+    };
+    lessons.iter().filter_map(problem).collect()
+}
+
+fn lines_of_code(source: &str) -> usize {
+    source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+}
+
 fn unshown(lessons: &[Lesson], sources: &BTreeMap<String, String>) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for lesson in lessons {
@@ -293,6 +323,23 @@ mod tests {
         assert!(problems[0].contains("names port 6002, the header does not"));
         assert!(problems[1].contains("the header names port 6000"));
         assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn a_long_example_needs_a_reason_and_a_short_one_has_none() {
+        let plain = lesson("08_a", "# 08 · A\n\nAbout.\n");
+        let excused = lesson("08_a", "# 08 · A\n\nAbout.\n\n<!-- city: long=\"an origin of its own\" -->\n");
+        let source = |lines: usize| {
+            let code = "    let x = 1; // one\n\n    // why\n".repeat(lines);
+            BTreeMap::from([("08_a".to_owned(), format!("//! 08\n{code}"))])
+        };
+        let (plain, excused) = ([plain], [excused]);
+        assert_eq!(long(&plain, &source(150)), [""; 0]);
+        assert!(
+            long(&plain, &source(151))[0].starts_with("examples/08_a.rs: 151 lines of code are more than")
+        );
+        assert_eq!(long(&excused, &source(151)), [""; 0]);
+        assert!(long(&excused, &source(150))[0].contains("has 150 lines of code: remove long="));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Header {
     pub grace: Duration,
     /// Why its verification may pass against a stand-in.
     pub standin_exempt: Option<String>,
+    /// Why its example has more lines of code than others may have.
+    pub long: Option<String>,
     /// The keys that were given, to notice one that is given twice.
     given: Vec<String>,
 }
@@ -58,12 +60,13 @@ impl Default for Header {
             fuzz: Wanted::Yes,
             grace: GRACE,
             standin_exempt: None,
+            long: None,
             given: Vec::new(),
         }
     }
 }
 
-const KEYS: [&str; 7] = ["ports", "closed", "timeout", "gateway", "fuzz", "grace", "standin-exempt"];
+const KEYS: [&str; 8] = ["ports", "closed", "timeout", "gateway", "fuzz", "grace", "standin-exempt", "long"];
 
 impl Header {
     /// Takes in what stands between `city:` and `-->` in one comment.
@@ -95,11 +98,10 @@ impl Header {
             "grace" => self.grace = duration(key, value, here)?,
             "gateway" => self.gateway = wanted(key, value, here)?,
             "fuzz" => self.fuzz = wanted(key, value, here)?,
-            "standin-exempt" if value.trim().is_empty() => {
-                return Err(Trouble::new(format!("{here}: standin-exempt gives no reason"))
-                    .remedy("write standin-exempt=\"why a pass-through proxy may pass\""));
+            "standin-exempt" => {
+                self.standin_exempt = Some(reason(key, value, "why a pass-through proxy may pass", here)?);
             }
-            "standin-exempt" => self.standin_exempt = Some(value.to_owned()),
+            "long" => self.long = Some(reason(key, value, "why the example cannot be shorter", here)?),
             unknown => {
                 let remedy = match nearest(unknown, KEYS) {
                     Some(near) => format!("did you mean '{near}'?"),
@@ -133,6 +135,15 @@ fn duration(key: &str, value: &str, here: &str) -> Result<Duration> {
     })
 }
 
+/// What an exemption must have.
+fn reason(key: &str, value: &str, wanted: &str, here: &str) -> Result<String> {
+    if value.trim().is_empty() {
+        return Err(Trouble::new(format!("{here}: {key} gives no reason"))
+            .remedy(format!("write {key}=\"{wanted}\"")));
+    }
+    Ok(value.to_owned())
+}
+
 fn wanted(key: &str, value: &str, here: &str) -> Result<Wanted> {
     match value.split_once(':').unwrap_or((value, "")) {
         ("yes", "") => Ok(Wanted::Yes),
@@ -154,7 +165,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let header = read(
-            r#" ports=6190,6191 timeout=20s gateway="no: raw TCP" fuzz=no grace=25s standin-exempt="only a name" "#,
+            r#" ports=6190,6191 timeout=20s gateway="no: raw TCP" fuzz=no grace=25s standin-exempt="only a name"
+                long="an origin of its own" "#,
         )
         .unwrap();
         assert_eq!(header.ports, [6190, 6191]);
@@ -163,6 +175,7 @@ mod tests {
         assert_eq!(header.fuzz, Wanted::No(String::new()));
         assert_eq!(header.grace, Duration::from_secs(25));
         assert_eq!(header.standin_exempt.as_deref(), Some("only a name"));
+        assert_eq!(header.long.as_deref(), Some("an origin of its own"));
     }
 
     #[test]
@@ -174,7 +187,8 @@ mod tests {
             ("timeout=soon", "timeout=soon is no duration"),
             ("gateway=maybe", "gateway=maybe is neither yes nor no"),
             ("ports=1 ports=2", "'ports' is set twice"),
-            ("standin-exempt=", "gives no reason"),
+            ("standin-exempt=", "standin-exempt gives no reason; write standin-exempt=\"why"),
+            ("long=' '", "long gives no reason; write long=\"why"),
             ("alone", "'alone' in the city header has no value"),
             ("standin-exempt=\"x", "a quote in the city header is never closed"),
         ];

@@ -10,8 +10,9 @@ pub struct Server {
     /// How many threads serve requests. One for each core of the machine unless set (lesson 04).
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Whether a thread that has nothing to do takes over work of others. `true` unless set; a single thread has no
-    /// others (lesson 04).
+    /// Whether a thread that has nothing to do takes over work of others. `true` unless set. With `false`, each thread
+    /// serves its connections in turn: where hundreds are busy, the slowest wait less, and the others more (lesson
+    /// 04).
     pub work_stealing: Option<bool>,
     /// How many tasks accept connections of each listener, at the same time. 1 unless set (lesson 04).
     #[schemars(range(min = 1, max = 1024))]
