@@ -14,6 +14,7 @@ use crate::route::Route;
 use crate::upkeep::BusyGuard;
 use crate::upstream::{Failure, InFlight, Replay, Tries};
 use crate::wire::forwarded::Hop;
+use crate::wire::present::Present;
 
 /// A request's memory. Empty until something has to be remembered: making one allocates nothing.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub struct Ctx {
     pub(crate) busy: Option<BusyGuard>,
     /// Its name in logs, on both sides.
     pub(crate) id: Option<HeaderValue>,
+    /// What it came with.
+    pub(crate) present: Present,
     /// What brought it.
     pub(crate) hop: Option<Hop>,
     /// Who sent it.

@@ -28,6 +28,7 @@ use crate::upkeep::Work;
 use crate::upstream::{Failure, Selection};
 use crate::wire;
 use crate::wire::forwarded::{Hop, Peer};
+use crate::wire::present::Present;
 use crate::wire::response::BadAnswer;
 
 /// The one proxy behind all listeners.
@@ -45,7 +46,7 @@ impl Gateway {
     }
 
     /// Refuses what two servers could read in two ways.
-    fn check(&self, session: &Session) -> Result<()> {
+    fn check(&self, session: &Session, ctx: &Ctx) -> Result<()> {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
         if let Some(guard) = listen::guard(session) {
             guard.free();
@@ -54,7 +55,7 @@ impl Gateway {
                 return Refusal::LongHead.into_error();
             }
         }
-        rescue::refuse(wire::head::check(session.req_header(), raw.as_deref()))
+        rescue::refuse(wire::head::check(session.req_header(), raw.as_deref(), ctx.present))
     }
 
     /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one
@@ -75,12 +76,12 @@ impl Gateway {
     }
 
     /// Which request this is, and whose.
-    fn identify(&self, session: &Session, ctx: &mut Ctx) {
-        ctx.id = Some(wire::request_id::of(session.req_header()));
+    fn identify(&self, session: &Session, ctx: &mut Ctx, state: &State) {
+        ctx.present = Present::of(session.req_header());
+        ctx.id = Some(wire::request_id::of(session.req_header(), ctx.present));
         let peer = listen::guard(session).and_then(|guard| guard.peer().cloned());
         // The streams of HTTP/2 are not the one that is guarded.
-        let peer = peer.or_else(|| Some(Peer::new(session.client_addr()?.as_inet()?.ip())));
-        let state = self.state.load();
+        let peer = peer.or_else(|| Some(Arc::new(Peer::new(session.client_addr()?.as_inet()?.ip()))));
         let trusted = &state.trusted_proxies;
         let hop = Hop {
             trusted: peer.as_ref().is_some_and(|peer| wire::forwarded::contains(trusted, peer.address)),
@@ -100,9 +101,9 @@ impl Gateway {
         Ok(())
     }
 
-    fn route(&self, session: &Session, ctx: &mut Ctx) -> Result<()> {
+    fn route(&self, session: &Session, ctx: &mut Ctx, state: &State) -> Result<()> {
         let came_in = |address: &Address| listen::came_in(session, address);
-        ctx.route = self.state.load().routers.find(session.req_header(), came_in).cloned();
+        ctx.route = state.routers.find(session.req_header(), came_in).cloned();
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         ctx.tries.start(route.timeout);
         Ok(())
@@ -250,11 +251,13 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
         session.set_pipelining_enabled(true);
-        self.identify(session, ctx);
-        self.check(session)?;
+        let state = self.state.load();
+        self.identify(session, ctx, &state);
+        self.check(session, ctx)?;
         self.name_host(session)?;
         self.normalize(session)?;
-        self.route(session, ctx)?;
+        self.route(session, ctx, &state)?;
+        drop(state);
         if let Some(route) = ctx.route_using(Phases::REQUEST)
             && route.chain.request_filter(session, ctx).await?
         {
@@ -296,7 +299,7 @@ impl ProxyHttp for Gateway {
         ctx.switches = switches;
         // Who asks before it sends its body may hear the answer first, and what then follows on the connection is
         // anybody's guess: nobody shares it.
-        let alone = session.req_header().headers.contains_key(header::EXPECT);
+        let alone = ctx.present.contains(Present::EXPECT);
         if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
             return Ok(with_policy(server.peer(left, true), session, switches));
         }
@@ -328,7 +331,9 @@ impl ProxyHttp for Gateway {
         {
             wire::head::complete(request, server.server().address)?;
         }
-        wire::cookies::join(request)?;
+        if ctx.present.contains(Present::COOKIE) {
+            wire::cookies::join(request)?;
+        }
         wire::hop::announce_trailers(request)?;
         ask_for_body(session, request, ctx).await?;
         if let Some(id) = &ctx.id {

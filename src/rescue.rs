@@ -55,7 +55,8 @@ impl Refusal {
         }
     }
 
-    /// As Pingora's hooks return it.
+    /// As Pingora's hooks return it. Cold: what leads here is kept out of the way of what is answered.
+    #[cold]
     pub fn into_error<T>(self) -> Result<T> {
         Error::e_explain(HTTPStatus(self.status()), self.to_string())
     }

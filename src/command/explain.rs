@@ -11,6 +11,7 @@ use pingora_city::config::{Action, Address, Config, Listener};
 use pingora_city::route::explain::{Verdict, explain};
 use pingora_city::route::normalized_target;
 use pingora_city::wire::head;
+use pingora_city::wire::present::Present;
 
 use super::{File, routes};
 
@@ -34,7 +35,7 @@ impl Explain {
         writeln!(out, "request      {} {}", self.method, self.url)?;
         // Only a host that was named can be wrong; a path alone is a question about routes.
         if request.headers.contains_key(header::HOST)
-            && let Err(error) = head::check(&request, None)
+            && let Err(error) = head::check(&request, None, Present::of(&request))
         {
             writeln!(out, "answer       400: {error}")?;
             return Ok(());

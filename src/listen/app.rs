@@ -144,7 +144,7 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for App<P> {
             return None;
         }
         let _busy = self.work.connections.begin();
-        let peer = digest.as_deref().and_then(client).map(Peer::new);
+        let peer = digest.as_deref().and_then(client).map(|address| Arc::new(Peer::new(address)));
         let guard = Guard::new(endpoint.limits, peer, self.work.arrivals.begin());
         let guarded = Guarded::new(stream, guard.clone());
         let connection = Arc::new(Connection { proxy: self.proxy.clone(), endpoint, guard });

@@ -54,7 +54,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct Guard {
     limits: Limits,
     /// Who connected.
-    peer: Option<Peer>,
+    peer: Option<Arc<Peer>>,
     born: Instant,
     phase: AtomicU8,
     /// When the phase must be over, in milliseconds from the beginning.
@@ -71,7 +71,7 @@ pub struct Guard {
 
 impl Guard {
     /// A connection begins by waiting.
-    pub fn new(limits: Limits, peer: Option<Peer>, arrival: BusyGuard) -> Arc<Guard> {
+    pub fn new(limits: Limits, peer: Option<Arc<Peer>>, arrival: BusyGuard) -> Arc<Guard> {
         let guard = Guard {
             limits,
             peer,
@@ -136,7 +136,7 @@ impl Guard {
     }
 
     /// Who connected; `None` on a Unix socket.
-    pub fn peer(&self) -> Option<&Peer> {
+    pub fn peer(&self) -> Option<&Arc<Peer>> {
         self.peer.as_ref()
     }
 

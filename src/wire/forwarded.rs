@@ -5,6 +5,7 @@
 //! is replaced.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderName, HeaderValue, header};
 use ipnet::IpNet;
@@ -38,11 +39,22 @@ const OURS: [&str; 12] = [
 ];
 
 /// Who is at the other end of a connection. Written once, for all of its requests.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Peer {
     /// An IPv4 address that came as IPv6 is an IPv4 address here.
     pub address: IpAddr,
     text: HeaderValue,
+    /// What `Forwarded` said last. Most connections ask for one host.
+    said: Mutex<Option<Said>>,
+}
+
+/// An item of `Forwarded`, and what it was made of.
+#[derive(Debug)]
+struct Said {
+    /// A copy: the value itself is a piece of the request's head, all of which it would keep.
+    host: Option<Box<[u8]>>,
+    proto: &'static str,
+    item: HeaderValue,
 }
 
 impl Peer {
@@ -50,11 +62,27 @@ impl Peer {
     pub fn new(address: IpAddr) -> Peer {
         let address = address.to_canonical();
         let text = HeaderValue::try_from(address.to_string());
-        Peer { address, text: text.unwrap_or(HeaderValue::from_static("unknown")) }
+        Peer { address, text: text.unwrap_or(HeaderValue::from_static("unknown")), said: Mutex::default() }
     }
 
     fn text(&self) -> &str {
         self.text.to_str().unwrap_or("unknown")
+    }
+
+    /// The item for a request that it sends itself.
+    fn item(&self, host: Option<&HeaderValue>, proto: &'static str) -> Result<HeaderValue> {
+        let host_bytes = host.map(HeaderValue::as_bytes);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) =
+            said.as_ref().filter(|said| said.host.as_deref() == host_bytes && said.proto == proto)
+        {
+            return Ok(said.item.clone());
+        }
+        let mut item = String::new();
+        add_item(&mut item, Some(self), host, proto);
+        let item = HeaderValue::try_from(item).or_err(InvalidHTTPHeader, "writing Forwarded")?;
+        *said = Some(Said { host: host_bytes.map(Box::from), proto, item: item.clone() });
+        Ok(item)
     }
 }
 
@@ -62,7 +90,7 @@ impl Peer {
 #[derive(Clone, Debug)]
 pub struct Hop {
     /// Whose it is; `None` on a Unix socket.
-    pub peer: Option<Peer>,
+    pub peer: Option<Arc<Peer>>,
     /// Whether that is one of the proxies that are believed.
     pub trusted: bool,
     /// Whether it is encrypted.
@@ -127,7 +155,8 @@ pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> R
     // What is there now was said by a proxy that is believed.
     let told = told && hop.trusted;
     let host = request.headers.get(header::HOST).cloned();
-    let peer = hop.peer.as_ref();
+    let peer = hop.peer.as_deref();
+    let proto = if hop.tls { "https" } else { "http" };
     let Told { addresses, mut forwarded } = match told {
         true => told_so_far(request, client)?,
         false => Told::default(),
@@ -143,12 +172,15 @@ pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> R
         (_, None) => _ = request.remove_header(FOR),
     }
 
-    let address = peer.map_or("unknown", Peer::text);
-    let (open, close) = quotes(peer.map(|peer| peer.address));
-    let host_text = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let proto = if hop.tls { "https" } else { "http" };
-    append(&mut forwarded, &["for=", open, address, close, ";host=\"", host_text, "\";proto=", proto]);
-    request.insert_header(FORWARDED, forwarded)?;
+    match peer {
+        Some(peer) if forwarded.is_empty() => {
+            request.insert_header(FORWARDED, peer.item(host.as_ref(), proto)?)?;
+        }
+        _ => {
+            add_item(&mut forwarded, peer, host.as_ref(), proto);
+            request.insert_header(FORWARDED, forwarded)?;
+        }
+    }
 
     if !told || !request.headers.contains_key(PROTO) {
         request.insert_header(PROTO, HeaderValue::from_static(proto))?;
@@ -266,6 +298,14 @@ fn named(node: &rfc7239::Forwarded<'_>) -> Option<IpAddr> {
     Some(node.forwarded_for.as_ref()?.ip()?.to_canonical())
 }
 
+/// Adds what is known of this hop.
+fn add_item(forwarded: &mut String, peer: Option<&Peer>, host: Option<&HeaderValue>, proto: &str) {
+    let address = peer.map_or("unknown", Peer::text);
+    let (open, close) = quotes(peer.map(|peer| peer.address));
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    append(forwarded, &["for=", open, address, close, ";host=\"", host, "\";proto=", proto]);
+}
+
 /// The addresses of `X-Forwarded-For` as items of `Forwarded`.
 fn as_forwarded(addresses: &str) -> String {
     let mut forwarded = String::new();
@@ -305,7 +345,7 @@ mod tests {
     }
 
     fn hop(peer: &str, trusted: bool) -> Hop {
-        Hop { peer: Some(Peer::new(peer.parse().expect("an address"))), trusted, tls: false }
+        Hop { peer: Some(Arc::new(Peer::new(peer.parse().expect("an address")))), trusted, tls: false }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
 
+use super::present::Present;
+
 /// Why a request's head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
@@ -54,19 +56,20 @@ pub enum BadHead {
     Scheme,
 }
 
-/// Judges a head. `raw` is what was sent, for HTTP/1.
+/// Judges a head. `raw` is what was sent, for HTTP/1, and `present` what it has.
 ///
 /// # Errors
 /// What is wrong with it first.
-pub fn check(request: &RequestHeader, raw: Option<&[u8]>) -> Result<(), BadHead> {
-    let headers = &request.headers;
-    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+pub fn check(request: &RequestHeader, raw: Option<&[u8]>, present: Present) -> Result<(), BadHead> {
+    let host = request.headers.get(header::HOST).map(|host| host.as_bytes());
     match host.or_else(|| authority(request)) {
         Some(host) => is_host(host).then_some(()).ok_or(BadHead::Host)?,
         None if request.version == Version::HTTP_10 => {}
         None => return Err(BadHead::NoHost),
     }
-    lengths(request)?;
+    if present.contains(Present::LENGTH) {
+        lengths(request)?;
+    }
     let Some(raw) = raw else {
         return frames(request);
     };
@@ -78,7 +81,7 @@ pub fn check(request: &RequestHeader, raw: Option<&[u8]>) -> Result<(), BadHead>
     if has_fragment(raw) {
         return Err(BadHead::Fragment);
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if present.contains(Present::CODING) {
         coding(request, raw)?;
     }
     // RFC 9112, section 3.2.2: an absolute form is to be accepted. Pingora has compared it with the Host.
@@ -141,7 +144,6 @@ fn has_fragment(raw: &[u8]) -> bool {
 fn lengths(request: &RequestHeader) -> Result<(), BadHead> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(()),
         (Some(length), None) if is_number(length.as_bytes()) => Ok(()),
         _ => Err(BadHead::Length),
     }
@@ -192,7 +194,7 @@ pub(super) fn is_host(host: &[u8]) -> bool {
         }
         _ => {
             let (name, port) = host.split_at(memchr::memchr(b':', host).unwrap_or(host.len()));
-            let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~".contains(byte);
+            let in_name = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~');
             (name.iter().all(in_name).then_some(name), port)
         }
     };

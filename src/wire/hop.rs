@@ -1,7 +1,7 @@
 //! Headers that end at each hop (RFC 9110, section 7.6.1). Pingora removes those of requests; those of answers are
 //! removed here.
 
-use http::{HeaderName, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 /// Whether a request's `Connection` says that its `Upgrade` is for us (RFC 9110, section 7.8).
@@ -62,12 +62,12 @@ fn ends_here(name: &HeaderName) -> bool {
 }
 
 fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
-    let values = response.headers.get_all(header::CONNECTION).iter();
-    values
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+    let lines = response.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    lines
+        // These are no names, and most answers have one of them alone.
+        .filter(|line| ![&b"close"[..], b"keep-alive"].iter().any(|word| line.eq_ignore_ascii_case(word)))
+        .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
-        // These are no names, and the most frequent of all.
-        .filter(|token| ![&b"close"[..], b"keep-alive"].iter().any(|word| token.eq_ignore_ascii_case(word)))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         // What frames the body is never up to whoever sends it.
         .filter(|name| ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name))

@@ -5,6 +5,8 @@ use pingora::http::RequestHeader;
 use uuid::timestamp::context::NoContext;
 use uuid::{Timestamp, Uuid};
 
+use super::present::Present;
+
 /// The header.
 pub const NAME: &str = "X-Request-Id";
 /// The same as it is compared.
@@ -18,7 +20,10 @@ const MAX: usize = 128;
 
 /// The id that the request came with, or else a new one: a UUID of version 7 (RFC 9562, section 5.7), so that ids
 /// sort by time. Kept is what a log line can hold without quotes.
-pub fn of(request: &RequestHeader) -> HeaderValue {
+pub fn of(request: &RequestHeader, present: Present) -> HeaderValue {
+    if !present.contains(Present::ID) {
+        return new();
+    }
     let mut ids = request.headers.get_all(&KEY).iter();
     match (ids.next(), ids.next()) {
         (Some(id), None) if is_id(id.as_bytes()) => id.clone(),
@@ -49,7 +54,7 @@ mod tests {
             for id in ids {
                 request.append_header(NAME, *id).expect("it is a header");
             }
-            of(&request).to_str().expect("text").to_string()
+            of(&request, Present::of(&request)).to_str().expect("text").to_string()
         };
         assert_eq!(with(&["a-1"]), "a-1");
         for ids in [&[][..], &["a b"], &["\"a\""], &["a", "b"], &[""], &[&"a".repeat(129)]] {
