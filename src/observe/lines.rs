@@ -136,7 +136,7 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         loop {
-            match self.receiver.recv_timeout(PAUSE) {
+            match self.next() {
                 Ok(Message::Line(line)) => {
                     let written = self.sink.write_all(&line);
                     self.is_well(written);
@@ -158,6 +158,15 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Waits for the next message: without a limit where nothing is left to do, so that a process at rest sleeps.
+    fn next(&self) -> Result<Message, RecvTimeoutError> {
+        let told = self.dropped.load(Ordering::Relaxed) == self.told;
+        if told && !self.failed && self.sink.buffer().is_empty() {
+            return self.receiver.recv().map_err(RecvTimeoutError::from);
+        }
+        self.receiver.recv_timeout(PAUSE)
     }
 
     fn flush(&mut self) {
