@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly city=pgo traffic=${PGO_SECONDS:-5}
+readonly city=pgo$$ traffic=${PGO_SECONDS:-5}
 readonly target=${CARGO_TARGET_DIR:-$PWD/target}
 readonly work=$target/pgo
 
