@@ -12,7 +12,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly city=pgo$$ traffic=${PGO_SECONDS:-5}
-readonly target=${CARGO_TARGET_DIR:-$PWD/target}
+target=${CARGO_TARGET_DIR:-target}
+# Whole, since compilers run in many folders.
+case $target in /*) ;; *) target=$PWD/$target ;; esac
 readonly work=$target/pgo
 
 give_up() {

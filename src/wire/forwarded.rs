@@ -38,6 +38,10 @@ const OURS: [&str; 12] = [
     "connection",
 ];
 
+/// The longest host that a connection remembers: a name in DNS (RFC 1035, section 2.3.4), and a port. Others are valid,
+/// but with them clients that stay would hold as much memory as a head may have.
+const MEMORABLE: usize = 255 + ":65535".len();
+
 /// Who is at the other end of a connection. Written once, for all of its requests.
 #[derive(Debug)]
 pub struct Peer {
@@ -81,7 +85,9 @@ impl Peer {
         let mut item = String::new();
         add_item(&mut item, Some(self), host, proto);
         let item = HeaderValue::try_from(item).or_err(InvalidHTTPHeader, "writing Forwarded")?;
-        *said = Some(Said { host: host_bytes.map(Box::from), proto, item: item.clone() });
+        if host_bytes.is_none_or(|host| host.len() <= MEMORABLE) {
+            *said = Some(Said { host: host_bytes.map(Box::from), proto, item: item.clone() });
+        }
         Ok(item)
     }
 }
@@ -426,6 +432,29 @@ mod tests {
                 Some("6.6.6.6")
             ])
         );
+    }
+
+    /// One connection, many hosts: what was said of one is not said of the next, and no memory grows with their length.
+    #[test]
+    fn what_is_said_is_of_this_request() {
+        let mut hop = hop("10.0.0.1", false);
+        let long = "a".repeat(MEMORABLE + 1);
+        for (host, tls) in
+            [("a", false), ("a", false), ("b", false), ("b", true), (&*long, true), ("b", true)]
+        {
+            hop.tls = tls;
+            let mut request = request(&[("Host", host)]);
+            tell(&mut request, &hop, None).expect("it fits");
+            let proto = if tls { "https" } else { "http" };
+            let forwarded = format!("for=10.0.0.1;host=\"{host}\";proto={proto}");
+            assert_eq!(
+                request.headers.get(FORWARDED).and_then(|value| value.to_str().ok()),
+                Some(&*forwarded)
+            );
+            let said = hop.peer.as_ref().expect("it has one").said.lock().expect("nobody panics with it");
+            let kept = said.as_ref().and_then(|said| said.host.as_deref()).expect("it was said");
+            assert_eq!(kept, if host == long { b"b" } else { host.as_bytes() });
+        }
     }
 
     #[test]
