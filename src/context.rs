@@ -110,6 +110,12 @@ impl Ctx {
         self.running = number;
     }
 
+    /// Whether nobody but the upstream has something to say to the request.
+    pub(crate) fn goes_straight_on(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| route.upstream().is_some() && !route.chain.uses(Phases::REQUEST))
+    }
+
     /// The route, if its policies have something to do in one of these phases.
     pub(crate) fn route_using(&self, phases: Phases) -> Option<Arc<Route>> {
         self.route.as_ref().filter(|route| route.chain.uses(phases)).cloned()

@@ -1,18 +1,15 @@
-//! The gateway as Pingora sees it: a table of contents. Each phase names its steps, in their order; what a step
-//! does is elsewhere.
+//! The gateway: a table of contents. Each of Pingora's phases names its steps, in their order; what a step does is
+//! elsewhere. [`crate::phases`] is where Pingora calls them.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
 use pingora::prelude::*;
 use pingora::protocols::http::HttpTask;
-use pingora::proxy::{FailToProxy, Session};
+use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::config::{Address, Protocol};
@@ -35,8 +32,8 @@ use crate::wire::response::BadAnswer;
 pub struct Gateway {
     /// Where requests go. A request uses one state from its beginning to its end.
     state: Arc<ArcSwap<State>>,
-    access: Option<Arc<AccessLog>>,
-    work: Work,
+    pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) work: Work,
 }
 
 impl Gateway {
@@ -58,26 +55,9 @@ impl Gateway {
         rescue::refuse(wire::head::check(session.req_header(), raw.as_deref(), ctx.present))
     }
 
-    /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one
-    /// place.
-    fn name_host(&self, session: &mut Session) -> Result<()> {
-        if session.req_header().version <= Version::HTTP_10 {
-            // RFC 9110, section 15.2: it knows of no answers before the answer.
-            session.set_ignore_info_resp(true);
-        }
-        let request = session.req_header_mut();
-        if request.version != Version::HTTP_11
-            && !request.headers.contains_key(header::HOST)
-            && let Some(authority) = wire::head::authority(request).map(<[u8]>::to_vec)
-        {
-            request.insert_header(header::HOST, authority)?;
-        }
-        Ok(())
-    }
-
     /// Which request this is, and whose.
     fn identify(&self, session: &Session, ctx: &mut Ctx, state: &State) {
-        ctx.present = Present::of(session.req_header());
+        ctx.present = Present::of(&session.req_header().headers);
         ctx.id = Some(wire::request_id::of(session.req_header(), ctx.present));
         let peer = listen::guard(session).and_then(|guard| guard.peer().cloned());
         // The streams of HTTP/2 are not the one that is guarded.
@@ -135,7 +115,7 @@ impl Gateway {
         if head.status != StatusCode::NO_CONTENT {
             head.set_content_length(body.len())?;
         }
-        self.response_filter(session, &mut head, ctx).await?;
+        self.response_filter(session, &mut head, ctx)?;
         let ends = body.is_empty() || session.req_header().method == Method::HEAD;
         let mut tasks = vec![HttpTask::Header(Box::new(head), ends)];
         if !ends {
@@ -156,6 +136,22 @@ impl Gateway {
     }
 }
 
+/// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one place.
+#[cold]
+fn name_host(session: &mut Session) -> Result<()> {
+    if session.req_header().version <= Version::HTTP_10 {
+        // RFC 9110, section 15.2: it knows of no answers before the answer.
+        session.set_ignore_info_resp(true);
+    }
+    let request = session.req_header_mut();
+    if !request.headers.contains_key(header::HOST)
+        && let Some(authority) = wire::head::authority(request).map(<[u8]>::to_vec)
+    {
+        request.insert_header(header::HOST, authority)?;
+    }
+    Ok(())
+}
+
 /// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
 fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     match ctx.tries.time_left() {
@@ -164,14 +160,41 @@ fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     }
 }
 
-/// An upstream sees an `Upgrade` only where the route lets clients switch. Who switches may be silent for as long as
-/// it likes, but not before the answer: until then, the client's side of the connection keeps the time.
-fn with_policy(mut peer: Box<HttpPeer>, session: &Session, switches: bool) -> Box<HttpPeer> {
-    let options = &mut peer.options;
-    if !switches {
-        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        return peer;
+/// HTTP/2 may end a body with an empty piece. Pingora 0.9.1 writes that as the chunk that ends a body, and then ends it
+/// once more: the upstream would read the rest as a second request (lesson 40).
+fn unend(body: &mut Option<Bytes>, end: bool) {
+    if end && body.as_ref().is_some_and(Bytes::is_empty) {
+        *body = None;
     }
+}
+
+/// From here on, silence is no fault.
+#[cold]
+fn switched(session: &mut Session) {
+    session.set_read_timeout(None);
+    if let Some(guard) = listen::guard(session) {
+        guard.free();
+    }
+}
+
+/// An upstream sees an `Upgrade` only where the route lets clients switch, and nothing that ends at this hop.
+fn with_policy(mut peer: Box<HttpPeer>, session: &Session, ctx: &Ctx) -> Box<HttpPeer> {
+    if ctx.switches {
+        return for_a_switch(peer, session);
+    }
+    peer.options.http_upstream_request_policy = match ctx.present.contains(Present::HOP) {
+        true => HttpUpstreamRequestPolicy::deny_upgrades(),
+        // There is nothing to deny, and nothing to remove: Pingora would look for each of a dozen names.
+        false => HttpUpstreamRequestPolicy::preserve(),
+    };
+    peer
+}
+
+/// Who switches may be silent for as long as it likes, but not before the answer: until then, the client's side of the
+/// connection keeps the time.
+#[cold]
+fn for_a_switch(mut peer: Box<HttpPeer>, session: &Session) -> Box<HttpPeer> {
+    let options = &mut peer.options;
     // HTTP/2 has no `Upgrade`, and with `auto` the server would be free to choose it.
     options.set_http_version(1, 1);
     if let Some(guard) = listen::guard(session)
@@ -203,7 +226,11 @@ fn speaks_as_agreed(request: &RequestHeader, ctx: &Ctx) -> Result<()> {
 
 /// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
 /// its answer, so there the client is asked here.
-async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+pub(crate) async fn ask_for_body(
+    session: &mut Session,
+    request: &mut RequestHeader,
+    ctx: &Ctx,
+) -> Result<()> {
     let upstream = ctx.route.as_ref().and_then(|route| route.upstream());
     if upstream.is_none_or(|upstream| upstream.config.protocol == Protocol::H1) {
         return Ok(());
@@ -232,76 +259,74 @@ fn stick(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<
     Ok(())
 }
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    /// In a box, since Pingora's future for a request is copied whole, more than once.
-    type CTX = Box<Ctx>;
-
-    fn new_ctx(&self) -> Box<Ctx> {
-        let begun = self.access.is_some().then(Instant::now);
-        let mut ctx = Box::<Ctx>::default();
-        ctx.busy = Some(self.work.requests.begin());
-        ctx.begun = begun;
-        ctx
-    }
-
-    /// No modules: Pingora's compression would look at every answer, also where nothing is compressed.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+/// Pingora's phases, in their order.
+impl Gateway {
+    /// The first: everything up to the route.
+    pub(crate) fn receive(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<()> {
         // What a client sends ahead is its next request, and not to be dropped (RFC 9112, section 9.3.2).
         session.set_pipelining_enabled(true);
         let state = self.state.load();
         self.identify(session, ctx, &state);
         self.check(session, ctx)?;
-        self.name_host(session)?;
+        if session.req_header().version != Version::HTTP_11 {
+            name_host(session)?;
+        }
         self.normalize(session)?;
-        self.route(session, ctx, &state)?;
-        drop(state);
-        if let Some(route) = ctx.route_using(Phases::REQUEST)
-            && route.chain.request_filter(session, ctx).await?
-        {
-            return Ok(true);
-        }
-        if ctx.route.as_ref().is_some_and(|route| route.upstream().is_some()) {
-            return Ok(false);
-        }
-        // By itself: its future would be a part of every request's, which is moved as a whole.
-        Box::pin(self.answer(session, ctx)).await
+        self.route(session, ctx, &state)
     }
 
-    async fn request_body_filter(
+    /// What a route's policies and the route itself have to say, before or instead of an upstream.
+    pub(crate) async fn decide(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+        if let Some(route) = ctx.route_using(Phases::REQUEST) {
+            if route.chain.request_filter(session, ctx).await? {
+                return Ok(true);
+            }
+            // A policy may have changed it.
+            ctx.present = Present::of(&session.req_header().headers);
+        }
+        self.answer(session, ctx).await
+    }
+
+    /// A piece of a body that no policy wants to see.
+    pub(crate) fn request_body(
+        &self,
+        session: &Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &Ctx,
+    ) -> Result<()> {
+        in_time(session, ctx).map_err(rescue::of_body)?;
+        unend(body, end);
+        Ok(())
+    }
+
+    /// A piece of a body, for policies.
+    pub(crate) async fn request_body_filter(
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         in_time(session, ctx).map_err(rescue::of_body)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
-            let filtered = route.chain.request_body_filter(session, body, end_of_stream, ctx).await;
-            filtered.map_err(rescue::of_body)?;
+            route.chain.request_body_filter(session, body, end, ctx).await.map_err(rescue::of_body)?;
         }
-        // HTTP/2 may end a body with an empty piece. Pingora 0.9.1 writes that as the chunk that ends a body, and
-        // then ends it once more: the upstream would read the rest as a second request (lesson 40).
-        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
-            *body = None;
-        }
+        unend(body, end);
         Ok(())
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
+    pub(crate) fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         ctx.proxied = true;
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
         let number = ctx.tries.begin();
-        let switches = asked_to_switch(session, ctx);
-        ctx.switches = switches;
+        ctx.switches = asked_to_switch(session, ctx);
         // Who asks before it sends its body may hear the answer first, and what then follows on the connection is
         // anybody's guess: nobody shares it.
         let alone = ctx.present.contains(Present::EXPECT);
         if let (true, Some(server)) = (ctx.tries.is_fresh(), &ctx.server) {
-            return Ok(with_policy(server.peer(left, true), session, switches));
+            return Ok(with_policy(server.peer(left, true), session, ctx));
         }
         if number == 1 {
             route.retry.begin();
@@ -310,12 +335,12 @@ impl ProxyHttp for Gateway {
             Selection { request: session.req_header(), client: ctx.client, tried: ctx.tries.failed() };
         let Some(upstream) = route.upstream() else { return Refusal::NoServer.into_error() };
         let Some(server) = upstream.pick(&selection) else { return Refusal::NoServer.into_error() };
-        let peer = with_policy(server.peer(left, alone), session, switches);
+        let peer = with_policy(server.peer(left, alone), session, ctx);
         ctx.server = Some(server);
         Ok(peer)
     }
 
-    async fn upstream_request_filter(
+    pub(crate) fn upstream_request_filter(
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
@@ -324,7 +349,7 @@ impl ProxyHttp for Gateway {
         speaks_as_agreed(request, ctx)?;
         self.rewrite(request, ctx)?;
         if let Some(hop) = &ctx.hop {
-            wire::forwarded::tell(request, hop, ctx.client)?;
+            wire::forwarded::tell(request, hop, ctx.client, ctx.present.contains(Present::TOLD))?;
         }
         if let Some(server) = &ctx.server
             && session.req_header().version <= Version::HTTP_10
@@ -335,9 +360,8 @@ impl ProxyHttp for Gateway {
             wire::cookies::join(request)?;
         }
         wire::hop::announce_trailers(request)?;
-        ask_for_body(session, request, ctx).await?;
         if let Some(id) = &ctx.id {
-            request.insert_header(wire::request_id::NAME, id.clone())?;
+            wire::set(request, wire::request_id::NAME, id.clone())?;
         }
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
             Some(route) => route.chain.upstream_request_filter(session, request, ctx),
@@ -345,33 +369,32 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_response_filter(
+    pub(crate) fn upstream_response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        wire::response::check(response, asked_to_switch(session, ctx)).map_err(BadAnswer::into_error)?;
+        let present = Present::of(&response.headers);
+        wire::response::check(response, present, ctx.switches).map_err(BadAnswer::into_error)?;
         faults::judge_answer(session, response, ctx)?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            // From here on, silence is no fault.
-            session.set_read_timeout(None);
-            if let Some(guard) = listen::guard(session) {
-                guard.free();
-            }
+            switched(session);
         }
         if response.version == Version::HTTP_2 && !session.is_body_done() {
             // It may want no more of the body, and Pingora then leaves the rest unread.
             session.set_keepalive(None);
         }
-        wire::hop::remove_from_response(response, session.is_http2());
+        if present.contains(Present::HOP) {
+            wire::hop::remove_from_response(response, session.is_http2());
+        }
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),
         }
     }
 
-    async fn response_filter(
+    pub(crate) fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
@@ -397,13 +420,13 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    fn response_body_filter(
+    pub(crate) fn response_body_filter(
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
-    ) -> Result<Option<std::time::Duration>> {
+    ) -> Result<()> {
         in_time(session, ctx)?;
         if ctx.bodiless {
             *body = None;
@@ -416,14 +439,13 @@ impl ProxyHttp for Gateway {
         if let Some(route) = ctx.route_using(Phases::RESPONSE_BODY) {
             route.chain.response_body_filter(session, body, end_of_stream, ctx)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// No connection, so nothing was sent: whoever is left may be asked.
-    fn fail_to_connect(
+    pub(crate) fn fail_to_connect(
         &self,
         session: &mut Session,
-        _peer: &HttpPeer,
         ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
@@ -432,7 +454,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// Something was sent, perhaps. Whether it may be sent again depends on the request, and on the route.
-    fn error_while_proxy(
+    pub(crate) fn error_while_proxy(
         &self,
         peer: &HttpPeer,
         session: &mut Session,
@@ -453,26 +475,7 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {
-        rescue::answer(session, error, ctx).await
-    }
-
-    /// What a client did wrong is an answer, not an incident. That it left is neither.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, error: &Error) -> bool {
-        match error.etype() {
-            HTTPStatus(status) => (400..500).contains(status),
-            _ => *error.esource() == ErrorSource::Downstream,
-        }
-    }
-
-    /// How the process's log names a request: without its query, which may hold secrets.
-    fn request_summary(&self, session: &Session, _ctx: &Self::CTX) -> String {
-        let request = session.req_header();
-        let host = request.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-        format!("{} {}, Host: {}", request.method, request.uri.path(), host.unwrap_or_default())
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {
+    pub(crate) fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {
         if let Some(route) = ctx.route_using(Phases::LOGGING) {
             route.chain.logging(session, error, ctx);
         }

@@ -15,6 +15,7 @@
 //! | [`context`] | what one request remembers from phase to phase |
 //! | [`state`] | the compiled configuration, swapped as a whole |
 //! | [`gateway`] | Pingora's phases as a table of contents |
+//! | [`phases`] | the same, in the form in which Pingora calls them |
 //! | [`faults`] | whose fault it is when an exchange fails, and whether it is tried again |
 //! | [`rescue`] | from errors to answers, the only place |
 //! | [`server`] | assembly |
@@ -24,7 +25,7 @@
 //! # A request
 //!
 //! ```text
-//! listen ─► gateway::request_filter ─► wire::head::check ─► route::normalized_target ─► route::Router::find ─► the chain's policies
+//! listen ─► gateway::receive        ─► wire::head::check ─► route::normalized_target ─► route::Router::find ─► the chain's policies
 //!               upstream_peer       ─► upstream::Upstream::pick ─► InFlight::peer
 //!               …                      each further phase: the chain's policies, if any declares it
 //!               fail_to_proxy       ─► rescue::answer
@@ -45,6 +46,7 @@ pub mod gateway;
 pub mod listen;
 pub mod middleware;
 pub mod observe;
+pub mod phases;
 pub mod rescue;
 pub mod route;
 pub mod server;

@@ -35,7 +35,7 @@ impl Explain {
         writeln!(out, "request      {} {}", self.method, self.url)?;
         // Only a host that was named can be wrong; a path alone is a question about routes.
         if request.headers.contains_key(header::HOST)
-            && let Err(error) = head::check(&request, None, Present::of(&request))
+            && let Err(error) = head::check(&request, None, Present::of(&request.headers))
         {
             writeln!(out, "answer       400: {error}")?;
             return Ok(());

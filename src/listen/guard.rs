@@ -13,7 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -200,6 +200,13 @@ impl Guarded {
                 Some(timer) if timer.at <= deadline => timer,
                 timer => timer.insert(Timer::new(deadline)),
             };
+            // It is not yet time, and who is to be woken is known: there is nothing to ask.
+            if timer.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+                && Instant::now() < timer.at
+            {
+                return Poll::Pending;
+            }
+            timer.wakes = Some(cx.waker().clone());
             ready!(timer.ring.as_mut().poll(cx));
             let rang = timer.at;
             self.timer = None;
@@ -214,12 +221,18 @@ impl Guarded {
 /// would have to ask the kernel to be woken.
 struct Timer {
     at: Instant,
+    /// Who is woken by it.
+    wakes: Option<Waker>,
     ring: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Timer {
     fn new(at: Instant) -> Timer {
-        Timer { at, ring: Box::pin(pingora::prelude::sleep(at.saturating_duration_since(Instant::now()))) }
+        Timer {
+            at,
+            wakes: None,
+            ring: Box::pin(pingora::prelude::sleep(at.saturating_duration_since(Instant::now()))),
+        }
     }
 }
 

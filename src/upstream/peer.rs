@@ -18,8 +18,39 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// For all streams of a connection: who does not read holds up nobody.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
+/// How to connect to a server: made once, and copied for each request.
+pub struct Way {
+    peer: HttpPeer,
+    /// Where it leads, if nothing but time is to be said of it.
+    plain: Option<SocketAddr>,
+}
+
+impl Way {
+    /// To a server of this group.
+    pub fn new(address: SocketAddr, group: &Upstream) -> Way {
+        let plain = group.tls.is_none() && group.via.is_none() && group.protocol == Protocol::H1;
+        Way { peer: peer(address, group), plain: plain.then_some(address) }
+    }
+
+    /// For Pingora, which wants one of its own for each request.
+    pub fn copy(&self) -> Box<HttpPeer> {
+        let Some(address) = self.plain else { return Box::new(self.peer.clone()) };
+        // Pingora's peer has some thirty settings, most of them on the heap if they are set. A new one has none, and
+        // takes half of what it takes to look at each of them.
+        let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
+        peer.group_key = self.peer.group_key;
+        let (options, ours) = (&mut peer.options, &self.peer.options);
+        options.connection_timeout = ours.connection_timeout;
+        options.total_connection_timeout = ours.total_connection_timeout;
+        options.read_timeout = ours.read_timeout;
+        options.write_timeout = ours.write_timeout;
+        options.idle_timeout = ours.idle_timeout;
+        peer
+    }
+}
+
 /// What Pingora must know to connect to a server of this group.
-pub fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
+fn peer(address: SocketAddr, group: &Upstream) -> HttpPeer {
     let sni = group.tls.as_ref().map(|tls| tls.sni.clone()).unwrap_or_default();
     // Before a kept connection is used again, Pingora compares this address with the socket's: through a forward
     // proxy, that is the proxy's.
@@ -68,4 +99,30 @@ fn group_key(address: SocketAddr, group: &Upstream) -> u64 {
     group.protocol.hash(&mut hash);
     group.tls.as_ref().map(|tls| tls.identity()).hash(&mut hash);
     hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::server::tests::group;
+
+    /// Nothing that is said of a plain server is forgotten where its peer is made anew.
+    #[test]
+    fn a_copy_is_a_copy() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        for (yaml, plain) in [
+            ("{ servers: [{ address: 127.0.0.1:1 }] }", true),
+            (
+                "{ servers: [{ address: 127.0.0.1:1 }], timeouts: { connect: 1s, read: 2s, write: 3s, idle: 4s } }",
+                true,
+            ),
+            ("{ servers: [{ address: 127.0.0.1:1 }], protocol: h2c }", false),
+            ("{ servers: [{ address: 127.0.0.1:1 }], tls: { sni: a.test } }", false),
+        ] {
+            let group = group(yaml);
+            let way = Way::new(address, &group);
+            assert_eq!(way.plain.is_some(), plain, "{yaml}");
+            assert_eq!(format!("{:?}", way.copy()), format!("{:?}", peer(address, &group)), "{yaml}");
+        }
+    }
 }

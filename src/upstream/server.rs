@@ -8,7 +8,8 @@ use pingora::upstreams::peer::HttpPeer;
 use super::Upstream;
 use super::breaker::Breaker;
 use super::health::Health;
-use super::{peer, sticky};
+use super::peer::Way;
+use super::sticky;
 use crate::config;
 
 /// One server of a group, and what is known of it.
@@ -19,8 +20,8 @@ pub struct Server {
     pub weight: u32,
     /// Whether it is asked only when no other can be.
     pub backup: bool,
-    /// How to connect to it, made once.
-    peer: HttpPeer,
+    /// How to connect to it.
+    way: Arc<Way>,
     in_flight: Arc<AtomicUsize>,
     /// What stands for it in the cookie of a sticky session.
     pub(super) token: Option<Box<str>>,
@@ -37,7 +38,7 @@ impl Server {
             address: config.address,
             weight: config.weight,
             backup: config.backup,
-            peer: peer::peer(config.address, group),
+            way: Arc::new(Way::new(config.address, group)),
             in_flight: Arc::default(),
             token: token(config.address, group),
             health: Arc::new(Health::new()),
@@ -51,8 +52,8 @@ impl Server {
     }
 
     /// How to connect to it.
-    pub(super) fn peer(&self) -> &HttpPeer {
-        &self.peer
+    pub(super) fn peer(&self) -> Box<HttpPeer> {
+        self.way.copy()
     }
 
     /// Whether requests may be sent to it.
@@ -66,7 +67,7 @@ impl Server {
             address: self.address,
             weight: config.weight,
             backup: config.backup,
-            peer: self.peer.clone(),
+            way: self.way.clone(),
             in_flight: self.in_flight.clone(),
             token: self.token.clone(),
             health: self.health.clone(),
@@ -122,7 +123,7 @@ impl InFlight {
     /// For Pingora: where and how to connect, and to wait for no longer than is left of the request's time.
     /// A fresh one is not taken from the connections that are kept, and not kept either.
     pub fn peer(&self, left: Option<Duration>, fresh: bool) -> Box<HttpPeer> {
-        let mut peer = Box::new(self.server.peer.clone());
+        let mut peer = self.server.peer();
         if fresh {
             static NEXT: AtomicU64 = AtomicU64::new(0);
             // A group of its own, in which nothing is kept.

@@ -13,6 +13,7 @@ use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
 use super::head::is_host;
+use super::set;
 
 const FOR: &str = "X-Forwarded-For";
 const PROTO: &str = "X-Forwarded-Proto";
@@ -84,7 +85,7 @@ impl Peer {
         }
         let mut item = String::new();
         add_item(&mut item, Some(self), host, proto);
-        let item = HeaderValue::try_from(item).or_err(InvalidHTTPHeader, "writing Forwarded")?;
+        let item = value(item)?;
         if host_bytes.is_none_or(|host| host.len() <= MEMORABLE) {
             *said = Some(Said { host: host_bytes.map(Box::from), proto, item: item.clone() });
         }
@@ -115,17 +116,20 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 /// say in the other.
 pub fn client(request: &RequestHeader, hop: &Hop, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = hop.peer.as_ref()?.address;
-    if !hop.trusted {
-        return Some(peer);
-    }
+    Some(if hop.trusted { vouched_for(request, peer, trusted) } else { peer })
+}
+
+/// Whom proxies that are believed name.
+#[cold]
+fn vouched_for(request: &RequestHeader, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let addresses = list(request, FOR);
-    Some(match addresses.is_empty() {
+    match addresses.is_empty() {
         false => nearest_stranger(peer, trusted, addresses.rsplit(',').map(address)),
         true => {
             let items = items(&list(request, FORWARDED));
             nearest_stranger(peer, trusted, items.iter().rev().map(|item| named(&node(item)?)))
         }
-    })
+    }
 }
 
 /// From the nearest back to the client: who is trusted has written who came before. What is no address ends it.
@@ -149,12 +153,12 @@ fn address(entry: &str) -> Option<IpAddr> {
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// Tells the upstream. `client` is who that was, as far as it is known.
+/// Tells the upstream. `client` is who that was, as far as it is known, and `told` whether the request came with
+/// headers that say such things ([`Present::TOLD`](super::present::Present::TOLD)).
 ///
 /// # Errors
 /// Never for what clients can send: hosts and addresses fit into headers.
-pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> Result<()> {
-    let told = request.headers.keys().any(tells);
+pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>, told: bool) -> Result<()> {
     if told {
         forget(request, hop);
     }
@@ -171,45 +175,49 @@ pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> R
     match (addresses, peer) {
         (mut addresses, Some(peer)) if !addresses.is_empty() => {
             append(&mut addresses, &[peer.text()]);
-            request.insert_header(FOR, addresses)?;
+            set(request, FOR, value(addresses)?)?;
         }
-        (_, Some(peer)) => request.insert_header(FOR, peer.text.clone())?,
-        (addresses, None) if !addresses.is_empty() => request.insert_header(FOR, addresses)?,
+        (_, Some(peer)) => set(request, FOR, peer.text.clone())?,
+        (addresses, None) if !addresses.is_empty() => set(request, FOR, value(addresses)?)?,
         (_, None) => _ = request.remove_header(FOR),
     }
 
     match peer {
         Some(peer) if forwarded.is_empty() => {
-            request.insert_header(FORWARDED, peer.item(host.as_ref(), proto)?)?;
+            set(request, FORWARDED, peer.item(host.as_ref(), proto)?)?;
         }
         _ => {
             add_item(&mut forwarded, peer, host.as_ref(), proto);
-            request.insert_header(FORWARDED, forwarded)?;
+            set(request, FORWARDED, value(forwarded)?)?;
         }
     }
 
     if !told || !request.headers.contains_key(PROTO) {
-        request.insert_header(PROTO, HeaderValue::from_static(proto))?;
+        set(request, PROTO, HeaderValue::from_static(proto))?;
     }
     if !told || !request.headers.contains_key(HOST) {
         match host {
-            Some(host) => request.insert_header(HOST, host)?,
+            Some(host) => set(request, HOST, host)?,
             None => _ = request.remove_header(HOST),
         }
     }
     Ok(())
 }
 
-/// Whether a header says what is told here, by its own name or by another spelling. Of most requests, none does, and
-/// there is nothing to look for.
-fn tells(name: &HeaderName) -> bool {
-    let name = name.as_str();
+fn value(text: String) -> Result<HeaderValue> {
+    HeaderValue::try_from(text).or_err(InvalidHTTPHeader, "writing what is told to upstreams")
+}
+
+/// Whether a header says what is told here, by its own name, in lower case, or by another spelling. Of most requests,
+/// none does, and there is nothing to look for.
+pub(super) fn tells(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(name, "forwarded" | "x-real-ip" | "proxy")
         || name.contains('_')
 }
 
 /// Removes what nobody says to an upstream, and what a stranger says of himself in headers that are not replaced.
+#[cold]
 fn forget(request: &mut RequestHeader, hop: &Hop) {
     if !hop.trusted {
         for name in OTHERS {
@@ -257,6 +265,7 @@ struct Told {
 /// counts, and `Forwarded` is made of it. Of a `Forwarded` that is alone, the other one is made, so that nobody gets
 /// lost (RFC 7239, section 7.4), with the scheme and the host under which the client came. Of that one, what stands
 /// before an item that cannot be read is left out, as it is for [`client`].
+#[cold]
 fn told_so_far(request: &mut RequestHeader, client: Option<IpAddr>) -> Result<Told> {
     let addresses = list(request, FOR);
     if !addresses.is_empty() {
@@ -275,7 +284,7 @@ fn told_so_far(request: &mut RequestHeader, client: Option<IpAddr>) -> Result<To
     let host = node.host.map(|host| host.trim_matches('"')).filter(|host| is_host(host.as_bytes()));
     for (name, value) in [(PROTO, proto), (HOST, host)] {
         if let Some(value) = value.filter(|_| !request.headers.contains_key(name)) {
-            request.insert_header(name, value.to_string())?;
+            set(request, name, self::value(value.to_string())?)?;
         }
     }
     Ok(told)
@@ -305,6 +314,7 @@ fn named(node: &rfc7239::Forwarded<'_>) -> Option<IpAddr> {
 }
 
 /// Adds what is known of this hop.
+#[cold]
 fn add_item(forwarded: &mut String, peer: Option<&Peer>, host: Option<&HeaderValue>, proto: &str) {
     let address = peer.map_or("unknown", Peer::text);
     let (open, close) = quotes(peer.map(|peer| peer.address));
@@ -340,6 +350,7 @@ fn append(list: &mut String, parts: &[&str]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::present::Present;
     use super::*;
 
     fn request(lines: &[(&'static str, &str)]) -> RequestHeader {
@@ -348,6 +359,11 @@ mod tests {
             request.append_header(*name, *value).expect("it is a header");
         }
         request
+    }
+
+    fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) {
+        let told = Present::of(&request.headers).contains(Present::TOLD);
+        super::tell(request, hop, client, told).expect("it fits");
     }
 
     fn hop(peer: &str, trusted: bool) -> Hop {
@@ -403,7 +419,7 @@ mod tests {
         ];
         let told = |hop| {
             let mut request = request(&sent);
-            tell(&mut request, &hop, None).expect("it fits");
+            tell(&mut request, &hop, None);
             for name in ["X_Forwarded_For", "X-Forwarded_For", "Content_Length", "Proxy"] {
                 assert!(!request.headers.contains_key(name), "{name}");
             }
@@ -444,7 +460,7 @@ mod tests {
         {
             hop.tls = tls;
             let mut request = request(&[("Host", host)]);
-            tell(&mut request, &hop, None).expect("it fits");
+            tell(&mut request, &hop, None);
             let proto = if tls { "https" } else { "http" };
             let forwarded = format!("for=10.0.0.1;host=\"{host}\";proto={proto}");
             assert_eq!(
@@ -498,7 +514,7 @@ mod tests {
         ] {
             let mut request = request(sent);
             request.insert_header("Host", "t").expect("it fits");
-            tell(&mut request, &hop("10.0.0.1", true), "1.1.1.1".parse().ok()).expect("it fits");
+            tell(&mut request, &hop("10.0.0.1", true), "1.1.1.1".parse().ok());
             let forwarded = format!("{forwarded}{OWN}");
             for (name, expected) in [(FOR, addresses), (FORWARDED, &*forwarded), (PROTO, proto), (HOST, host)]
             {
@@ -512,7 +528,7 @@ mod tests {
     fn who_is_named_in_one_header_is_not_lost_in_the_other() {
         let mut request =
             request(&[("Host", "t"), (FOR, "1.1.1.1, fd00::7"), (FOR, "10.0.0.2:80, nonsense")]);
-        tell(&mut request, &hop("10.0.0.1", true), None).expect("it fits");
+        tell(&mut request, &hop("10.0.0.1", true), None);
         assert_eq!(
             request.headers.get(FORWARDED).and_then(|value| value.to_str().ok()),
             Some(

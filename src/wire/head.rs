@@ -93,6 +93,7 @@ pub fn check(request: &RequestHeader, raw: Option<&[u8]>, present: Present) -> R
 }
 
 /// What HTTP/2 leaves to whoever reads its frames.
+#[inline(never)]
 fn frames(request: &RequestHeader) -> Result<(), BadHead> {
     if request.headers.values().any(is_padded) {
         return Err(BadHead::Padded);
@@ -141,6 +142,7 @@ fn has_fragment(raw: &[u8]) -> bool {
 }
 
 /// One length, of digits alone. HTTP/2 knows where a body ends, but HTTP/1 behind us may not.
+#[inline(never)]
 fn lengths(request: &RequestHeader) -> Result<(), BadHead> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -168,6 +170,7 @@ fn lines(raw: &[u8]) -> Result<(), BadHead> {
 }
 
 /// Exactly `chunked`, and no length beside it. Pingora has taken the length away by now: only the raw bytes know.
+#[cold]
 fn coding(request: &RequestHeader, raw: &[u8]) -> Result<(), BadHead> {
     const LENGTH: &[u8] = b"content-length";
     let has_length = memchr_iter(b'\n', raw).any(|at| {

@@ -6,6 +6,9 @@
 //!
 //! **Knows nothing** of routes, upstreams and policies. Lessons 08, 23 and 40 are about it.
 
+use http::HeaderValue;
+use pingora::http::RequestHeader;
+
 pub mod cookies;
 pub mod forwarded;
 pub mod head;
@@ -13,3 +16,13 @@ pub mod hop;
 pub mod present;
 pub mod request_id;
 pub mod response;
+
+/// Sets a header of ours. Out of line, since each place would otherwise have a copy of what it takes, and a request
+/// that comes after a pause has to fetch every one of them.
+///
+/// # Errors
+/// Never for a name that is one.
+#[inline(never)]
+pub fn set(request: &mut RequestHeader, name: &'static str, value: HeaderValue) -> pingora::Result<()> {
+    request.insert_header(name, value)
+}

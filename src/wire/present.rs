@@ -1,15 +1,14 @@
-//! Which headers a request has, of those that the gateway asks for.
+//! Which headers a message has, of those that the gateway asks for.
 //!
-//! Most requests have none of them. One look at each name costs less than a search for each that it could be.
+//! Most messages have none of them, or one. One look at each name costs less than a search for each that it could be.
 
 use bitflags::bitflags;
-use http::{HeaderName, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, header};
 
-use super::request_id;
+use super::{forwarded, request_id};
 
 bitflags! {
-    /// What a request came with.
+    /// What a message came with.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Present: u8 {
         /// `Content-Length`.
@@ -22,29 +21,46 @@ bitflags! {
         const COOKIE = 1 << 3;
         /// `X-Request-Id`.
         const ID = 1 << 4;
+        /// One of those that end at this hop, or that say which others do (RFC 9110, section 7.6.1). Where there is
+        /// none, Pingora is not asked to remove them, which it would try one name after the other.
+        const HOP = 1 << 5;
+        /// One in which proxies say for whom they ask, or one that could be read as such: see [`forwarded`].
+        const TOLD = 1 << 6;
     }
 }
 
 impl Present {
     /// What this one came with.
-    pub fn of(request: &RequestHeader) -> Present {
-        request.headers.keys().map(Present::is).collect()
+    pub fn of(headers: &HeaderMap) -> Present {
+        headers.keys().map(Present::is).collect()
     }
 
     fn is(name: &HeaderName) -> Present {
         match *name {
             header::CONTENT_LENGTH => Present::LENGTH,
-            header::TRANSFER_ENCODING => Present::CODING,
+            header::TRANSFER_ENCODING => Present::CODING | Present::HOP,
             header::EXPECT => Present::EXPECT,
             header::COOKIE => Present::COOKIE,
-            _ if name.as_str() == request_id::LOWER => Present::ID,
-            _ => Present::empty(),
+            header::CONNECTION
+            | header::UPGRADE
+            | header::TE
+            | header::TRAILER
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION => Present::HOP,
+            _ => match name.as_str() {
+                request_id::LOWER => Present::ID,
+                "keep-alive" | "proxy-connection" | "http2-settings" => Present::HOP,
+                other if forwarded::tells(other) => Present::TOLD,
+                _ => Present::empty(),
+            },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::RequestHeader;
+
     use super::*;
 
     #[test]
@@ -53,13 +69,34 @@ mod tests {
             (&["Host", "Accept"][..], Present::empty()),
             (&["Host", "x-request-ID"], Present::ID),
             (&["cookie", "Cookie", "EXPECT"], Present::COOKIE | Present::EXPECT),
-            (&["Content-Length", "Transfer-Encoding"], Present::LENGTH | Present::CODING),
+            (&["Content-Length", "Transfer-Encoding"], Present::LENGTH | Present::CODING | Present::HOP),
         ] {
             let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
             for line in lines {
                 request.append_header(*line, "1").expect("it is a header");
             }
-            assert_eq!(Present::of(&request), present, "{lines:?}");
+            assert_eq!(Present::of(&request.headers), present, "{lines:?}");
+        }
+    }
+
+    /// All that Pingora's policy removes: what is missing here would pass.
+    #[test]
+    fn whatever_ends_at_this_hop_is_seen() {
+        for name in [
+            "Connection",
+            "HTTP2-Settings",
+            "Keep-Alive",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Upgrade",
+        ] {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
+            request.append_header(name, "1").expect("it is a header");
+            assert!(Present::of(&request.headers).contains(Present::HOP), "{name}");
         }
     }
 }

@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::*;
 
 use super::head::{is_number, is_padded};
+use super::present::Present;
 
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +39,12 @@ impl BadAnswer {
     }
 }
 
-/// Judges and repairs an answer's head. `asked`: whether the upstream was asked to switch protocols.
+/// Judges and repairs an answer's head. `present`: what it has; `asked`: whether the upstream was asked to switch
+/// protocols.
 ///
 /// # Errors
 /// What cannot be passed on.
-pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer> {
+pub fn check(response: &mut ResponseHeader, present: Present, asked: bool) -> Result<(), BadAnswer> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !(asked && is_to_websocket(response)) {
         return Err(BadAnswer::Switch);
     }
@@ -54,7 +56,7 @@ pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer
         response.remove_header(&header::TRANSFER_ENCODING);
         response.remove_header(&header::CONTENT_LENGTH);
     }
-    if response.headers.contains_key(header::TRANSFER_ENCODING) {
+    if present.contains(Present::CODING) && response.headers.contains_key(header::TRANSFER_ENCODING) {
         let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
         match (codings.next(), codings.next()) {
             (Some(coding), None)
@@ -63,7 +65,9 @@ pub fn check(response: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer
             _ => return Err(BadAnswer::Coding),
         }
     }
-    length(response)?;
+    if present.contains(Present::LENGTH) {
+        length(response)?;
+    }
     // RFC 9110, section 6.2: a version is between neighbours, and ours is this one.
     if response.version < Version::HTTP_11 {
         response.set_version(Version::HTTP_11);
@@ -106,6 +110,11 @@ pub fn unframe(response: &mut ResponseHeader, client: Version) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(head: &mut ResponseHeader, asked: bool) -> Result<(), BadAnswer> {
+        let present = Present::of(&head.headers);
+        super::check(head, present, asked)
+    }
 
     fn head(status: u16, lines: &[(&'static str, &'static str)]) -> ResponseHeader {
         let mut head = ResponseHeader::build(status, None).expect("it is a status");

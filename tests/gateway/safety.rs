@@ -282,6 +282,32 @@ fn headers_end_at_their_hop() {
     assert_eq!(seen.header("X-End"), Some("1"));
 }
 
+/// Also those that come alone: where there is none, nobody looks for the others.
+#[test]
+fn each_header_of_a_hop_ends_there() {
+    let origin = Scripted::plain();
+    let gateway = before(&origin);
+    for (name, value) in [
+        ("Connection", "keep-alive"),
+        ("HTTP2-Settings", "AAMAAABk"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Authenticate", "Basic"),
+        ("Proxy-Authorization", "Basic dTpw"),
+        ("Proxy-Connection", "keep-alive"),
+        ("TE", "trailers"),
+        ("Trailer", "X-Sum"),
+        ("Upgrade", "h2c"),
+    ] {
+        let first = format!("GET /a HTTP/1.1\r\nHost: t\r\n{name}: {value}\r\nX-End: 1\r\n\r\n");
+        // The end of the connection is said with one of them, so it is said by a second request.
+        let answers = send(gateway.address(), &[first.as_bytes(), SECOND].concat());
+        assert_eq!(answers.len(), 2, "{name}");
+        let seen = origin.seen();
+        let seen = &seen[seen.len() - 2];
+        assert_eq!((seen.header(name), seen.header("X-End")), (None, Some("1")), "{name}");
+    }
+}
+
 /// A client's `Connection` says what ends here. It does not say what we add.
 #[test]
 fn a_client_takes_nothing_away_that_we_say() {

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
-use pingora::upstreams::peer::HttpPeer;
 
 use super::Server;
 use crate::config::{CheckKind, HealthCheck};
@@ -82,7 +81,7 @@ impl Checker {
     }
 
     async fn ask(&self, server: &Server) -> Result<(), Failure> {
-        let mut peer: HttpPeer = server.peer().clone();
+        let mut peer = *server.peer();
         // Not the peer's address, which may be a forward proxy's.
         let host = if peer.sni.is_empty() { server.address.to_string() } else { peer.sni.clone() };
         // One stream for each HTTP/2 connection, or the connector would keep it for the next check.
