@@ -21,6 +21,7 @@ use crate::observe::access::AccessLog;
 use crate::rescue::{self, Refusal};
 use crate::route::{Action, rewrite};
 use crate::state::State;
+use crate::switching;
 use crate::upkeep::Work;
 use crate::upstream::{Failure, Selection};
 use crate::wire;
@@ -134,6 +135,28 @@ impl Gateway {
         }
         Ok(())
     }
+
+    /// What the gateway itself has to say to the upstream.
+    fn tell(&self, session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+        speaks_as_agreed(request, ctx)?;
+        self.rewrite(request, ctx)?;
+        if let Some(hop) = &ctx.hop {
+            wire::forwarded::tell(request, hop, ctx.client, ctx.present.contains(Present::TOLD))?;
+        }
+        if let Some(server) = &ctx.server
+            && session.req_header().version <= Version::HTTP_10
+        {
+            wire::head::complete(request, server.server().address)?;
+        }
+        if ctx.present.contains(Present::COOKIE) {
+            wire::cookies::join(request)?;
+        }
+        wire::hop::announce_trailers(request)?;
+        match &ctx.id {
+            Some(id) => wire::set(request, wire::request_id::NAME, id.clone()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// HTTP/2 has the host in `:authority`, HTTP/1.0 may have it in the target. Everybody here looks for it in one place.
@@ -168,19 +191,10 @@ fn unend(body: &mut Option<Bytes>, end: bool) {
     }
 }
 
-/// From here on, silence is no fault.
-#[cold]
-fn switched(session: &mut Session) {
-    session.set_read_timeout(None);
-    if let Some(guard) = listen::guard(session) {
-        guard.free();
-    }
-}
-
 /// An upstream sees an `Upgrade` only where the route lets clients switch, and nothing that ends at this hop.
 fn with_policy(mut peer: Box<HttpPeer>, session: &Session, ctx: &Ctx) -> Box<HttpPeer> {
     if ctx.switches {
-        return for_a_switch(peer, session);
+        return switching::peer_for(peer, session);
     }
     peer.options.http_upstream_request_policy = match ctx.present.contains(Present::HOP) {
         true => HttpUpstreamRequestPolicy::deny_upgrades(),
@@ -188,30 +202,6 @@ fn with_policy(mut peer: Box<HttpPeer>, session: &Session, ctx: &Ctx) -> Box<Htt
         false => HttpUpstreamRequestPolicy::preserve(),
     };
     peer
-}
-
-/// Who switches may be silent for as long as it likes, but not before the answer: until then, the client's side of the
-/// connection keeps the time.
-#[cold]
-fn for_a_switch(mut peer: Box<HttpPeer>, session: &Session) -> Box<HttpPeer> {
-    let options = &mut peer.options;
-    // HTTP/2 has no `Upgrade`, and with `auto` the server would be free to choose it.
-    options.set_http_version(1, 1);
-    if let Some(guard) = listen::guard(session)
-        && let Some(limit) = options.read_timeout.take()
-    {
-        guard.expect_answer(limit);
-    }
-    peer
-}
-
-/// Whether the upstream has seen the client's wish to switch protocols. RFC 6455, section 4.1: with a GET. Without its
-/// `Connection`, an `Upgrade` is none (RFC 9110, section 7.8): whoever is before us would not know of the switch.
-fn asked_to_switch(session: &Session, ctx: &Ctx) -> bool {
-    ctx.route.as_ref().is_some_and(|route| route.websocket)
-        && session.is_upgrade_req()
-        && session.req_header().method == Method::GET
-        && wire::hop::names_upgrade(session.req_header())
 }
 
 /// Where HTTP/2 is wanted, a server that does not agree to it is none of this group.
@@ -226,11 +216,7 @@ fn speaks_as_agreed(request: &RequestHeader, ctx: &Ctx) -> Result<()> {
 
 /// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
 /// its answer, so there the client is asked here.
-pub(crate) async fn ask_for_body(
-    session: &mut Session,
-    request: &mut RequestHeader,
-    ctx: &Ctx,
-) -> Result<()> {
+async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let upstream = ctx.route.as_ref().and_then(|route| route.upstream());
     if upstream.is_none_or(|upstream| upstream.config.protocol == Protocol::H1) {
         return Ok(());
@@ -321,7 +307,11 @@ impl Gateway {
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = rescue::refuse(ctx.tries.time_left())?;
         let number = ctx.tries.begin();
-        ctx.switches = asked_to_switch(session, ctx);
+        ctx.switches = switching::is_asked_for(session, ctx);
+        if number > 1 {
+            // Whoever has seen it meanwhile may have changed it.
+            ctx.present = Present::of(&session.req_header().headers);
+        }
         // Who asks before it sends its body may hear the answer first, and what then follows on the connection is
         // anybody's guess: nobody shares it.
         let alone = ctx.present.contains(Present::EXPECT);
@@ -340,29 +330,29 @@ impl Gateway {
         Ok(peer)
     }
 
-    pub(crate) fn upstream_request_filter(
+    /// What the upstream is asked, where nothing has to be waited for.
+    pub(crate) fn upstream_request(
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        speaks_as_agreed(request, ctx)?;
-        self.rewrite(request, ctx)?;
-        if let Some(hop) = &ctx.hop {
-            wire::forwarded::tell(request, hop, ctx.client, ctx.present.contains(Present::TOLD))?;
+        self.tell(session, request, ctx)?;
+        match ctx.route_using(Phases::UPSTREAM_REQUEST) {
+            Some(route) => route.chain.upstream_request_filter(session, request, ctx),
+            None => Ok(()),
         }
-        if let Some(server) = &ctx.server
-            && session.req_header().version <= Version::HTTP_10
-        {
-            wire::head::complete(request, server.server().address)?;
-        }
-        if ctx.present.contains(Present::COOKIE) {
-            wire::cookies::join(request)?;
-        }
-        wire::hop::announce_trailers(request)?;
-        if let Some(id) = &ctx.id {
-            wire::set(request, wire::request_id::NAME, id.clone())?;
-        }
+    }
+
+    /// The same for a client that waits to be asked for its body.
+    pub(crate) async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<()> {
+        self.tell(session, request, ctx)?;
+        ask_for_body(session, request, ctx).await?;
         match ctx.route_using(Phases::UPSTREAM_REQUEST) {
             Some(route) => route.chain.upstream_request_filter(session, request, ctx),
             None => Ok(()),
@@ -379,7 +369,7 @@ impl Gateway {
         wire::response::check(response, present, ctx.switches).map_err(BadAnswer::into_error)?;
         faults::judge_answer(session, response, ctx)?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            switched(session);
+            switching::begin(session);
         }
         if response.version == Version::HTTP_2 && !session.is_body_done() {
             // It may want no more of the body, and Pingora then leaves the rest unread.

@@ -16,6 +16,7 @@
 //! | [`state`] | the compiled configuration, swapped as a whole |
 //! | [`gateway`] | Pingora's phases as a table of contents |
 //! | [`phases`] | the same, in the form in which Pingora calls them |
+//! | [`switching`] | requests that want to speak another protocol |
 //! | [`faults`] | whose fault it is when an exchange fails, and whether it is tried again |
 //! | [`rescue`] | from errors to answers, the only place |
 //! | [`server`] | assembly |
@@ -51,6 +52,7 @@ pub mod rescue;
 pub mod route;
 pub mod server;
 pub mod state;
+pub mod switching;
 pub mod tls;
 pub mod upkeep;
 pub mod upstream;

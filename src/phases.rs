@@ -18,7 +18,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::context::Ctx;
-use crate::gateway::{Gateway, ask_for_body};
+use crate::gateway::Gateway;
 use crate::middleware::Phases;
 use crate::rescue;
 use crate::wire::present::Present;
@@ -111,9 +111,9 @@ impl ProxyHttp for Gateway {
         'r: 'f,
         'c: 'f,
     {
-        match Gateway::upstream_request_filter(self, session, request, ctx) {
-            Ok(()) if ctx.present.contains(Present::EXPECT) => Box::pin(ask_for_body(session, request, ctx)),
-            result => done(result),
+        match ctx.present.contains(Present::EXPECT) {
+            true => Box::pin(Gateway::upstream_request_filter(self, session, request, ctx)),
+            false => done(self.upstream_request(session, request, ctx)),
         }
     }
 

@@ -228,11 +228,10 @@ struct Timer {
 
 impl Timer {
     fn new(at: Instant) -> Timer {
-        Timer {
-            at,
-            wakes: None,
-            ring: Box::pin(pingora::prelude::sleep(at.saturating_duration_since(Instant::now()))),
-        }
+        // It counts whole milliseconds, of which the last is cut off: without one more, it would ring before its time
+        // now and then, and whoever looks at the clock then would go back to sleep.
+        let wait = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        Timer { at, wakes: None, ring: Box::pin(pingora::prelude::sleep(wait)) }
     }
 }
 
@@ -391,5 +390,25 @@ impl GetSocketDigest for Guarded {
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
         self.inner.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ring before its time would be slept through.
+    #[tokio::test]
+    async fn no_timer_rings_before_its_time() {
+        let begun = Instant::now();
+        let times =
+            (0..2000).map(|number| begun + Duration::from_millis(50) + Duration::from_micros(17) * number);
+        let rung = times.map(|time| async move {
+            Timer::new(time).ring.await;
+            (time, Instant::now())
+        });
+        for (time, rang) in futures_util::future::join_all(rung).await {
+            assert!(rang >= time, "{:?} early", time - rang);
+        }
     }
 }

@@ -325,15 +325,22 @@ fn a_client_that_waits_to_be_asked_is_asked_before_http_2_too() {
         "
 listeners: [{{ address: $LISTEN }}]
 upstreams: {{ origin: {{ servers: [{{ address: {} }}], protocol: h2c }} }}
-routes: [{{ name: all, upstream: origin }}]
+middlewares: {{ silent: {{ request_headers: {{ remove: [Expect] }} }} }}
+routes:
+  - {{ name: all, upstream: origin }}
+  - {{ name: silent, match: {{ path: /silent }}, upstream: origin, middlewares: [silent] }}
 ",
         origin.address()
     ));
-    for (version, expects, asked) in
-        [("1.1", "100-continue", true), ("1.1", "more", false), ("1.0", "100-continue", false)]
-    {
+    for (version, path, expects, asked) in [
+        ("1.1", "/a", "100-continue", true),
+        // The policy is about what the upstream is told.
+        ("1.1", "/silent", "100-continue", true),
+        ("1.1", "/a", "more", false),
+        ("1.0", "/a", "100-continue", false),
+    ] {
         let mut stream = connect(&gateway);
-        write!(stream, "POST /a HTTP/{version}\r\nHost: t\r\nContent-Length: 3\r\nExpect: {expects}\r\nConnection: close\r\n\r\n")
+        write!(stream, "POST {path} HTTP/{version}\r\nHost: t\r\nContent-Length: 3\r\nExpect: {expects}\r\nConnection: close\r\n\r\n")
             .expect("the gateway reads");
         if asked {
             let mut line = [0; 25];
@@ -345,10 +352,10 @@ routes: [{{ name: all, upstream: origin }}]
         assert_eq!(
             answers.iter().map(|answer| answer.status).collect::<Vec<_>>(),
             [200],
-            "{version} {expects}"
+            "{version} {path} {expects}"
         );
         // Its trailers end here: HTTP/1 has not asked for them.
-        assert_eq!((answers[0].body.as_str(), answers[0].header("Trailer")), ("/a", None));
+        assert_eq!((answers[0].body.as_str(), answers[0].header("Trailer")), (path, None));
     }
 }
 
