@@ -214,6 +214,14 @@ fn speaks_as_agreed(request: &RequestHeader, ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// What policies change of what an upstream is asked.
+fn amend(session: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+    match ctx.route_using(Phases::UPSTREAM_REQUEST) {
+        Some(route) => route.chain.upstream_request_filter(session, request, ctx),
+        None => Ok(()),
+    }
+}
+
 /// A client that waits to be asked for its body is asked by its upstream. One of HTTP/2 is not heard by Pingora before
 /// its answer, so there the client is asked here.
 async fn ask_for_body(session: &mut Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
@@ -338,10 +346,7 @@ impl Gateway {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         self.tell(session, request, ctx)?;
-        match ctx.route_using(Phases::UPSTREAM_REQUEST) {
-            Some(route) => route.chain.upstream_request_filter(session, request, ctx),
-            None => Ok(()),
-        }
+        amend(session, request, ctx)
     }
 
     /// The same for a client that waits to be asked for its body.
@@ -353,10 +358,7 @@ impl Gateway {
     ) -> Result<()> {
         self.tell(session, request, ctx)?;
         ask_for_body(session, request, ctx).await?;
-        match ctx.route_using(Phases::UPSTREAM_REQUEST) {
-            Some(route) => route.chain.upstream_request_filter(session, request, ctx),
-            None => Ok(()),
-        }
+        amend(session, request, ctx)
     }
 
     pub(crate) fn upstream_response_filter(
