@@ -130,16 +130,18 @@ impl Gateway {
     fn rewrite(&self, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         let Some(route) = &ctx.route else { return Ok(()) };
         let Action::Proxy(_, changes) = &route.action else { return Ok(()) };
-        if let Some(target) = rescue::refuse(rewrite::target(changes, &route.path, request))? {
-            request.set_raw_path(target.as_bytes())?;
+        if changes.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let target = rescue::refuse(rewrite::target(changes, &route.path, request))?;
+        request.set_raw_path(target.as_bytes())
     }
 
     /// What the gateway itself has to say to the upstream.
     fn tell(&self, session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         speaks_as_agreed(request, ctx)?;
         self.rewrite(request, ctx)?;
+        wire::make_room(request)?;
         if let Some(hop) = &ctx.hop {
             wire::forwarded::tell(request, hop, ctx.client, ctx.present.contains(Present::TOLD))?;
         }
@@ -153,7 +155,7 @@ impl Gateway {
         }
         wire::hop::announce_trailers(request)?;
         match &ctx.id {
-            Some(id) => wire::set(request, wire::request_id::NAME, id.clone()),
+            Some(id) => wire::request_id::tell(request, id.clone(), ctx.present),
             None => Ok(()),
         }
     }
@@ -196,7 +198,7 @@ fn with_policy(mut peer: Box<HttpPeer>, session: &Session, ctx: &Ctx) -> Box<Htt
     if ctx.switches {
         return switching::peer_for(peer, session);
     }
-    peer.options.http_upstream_request_policy = match ctx.present.contains(Present::HOP) {
+    peer.options.http_upstream_request_policy = match ctx.present.intersects(Present::HOP) {
         true => HttpUpstreamRequestPolicy::deny_upgrades(),
         // There is nothing to deny, and nothing to remove: Pingora would look for each of a dozen names.
         false => HttpUpstreamRequestPolicy::preserve(),
@@ -377,9 +379,7 @@ impl Gateway {
             // It may want no more of the body, and Pingora then leaves the rest unread.
             session.set_keepalive(None);
         }
-        if present.contains(Present::HOP) {
-            wire::hop::remove_from_response(response, session.is_http2());
-        }
+        wire::hop::remove_from_response(response, present, session.is_http2());
         match ctx.route_using(Phases::UPSTREAM_RESPONSE) {
             Some(route) => route.chain.upstream_response_filter(session, response, ctx),
             None => Ok(()),
@@ -398,7 +398,7 @@ impl Gateway {
         if let Some(id) = &ctx.id
             && response.status != StatusCode::SWITCHING_PROTOCOLS
         {
-            response.insert_header(wire::request_id::NAME, id.clone())?;
+            wire::request_id::answer(response, id.clone())?;
         }
         // RFC 9110, section 6.4.1: these have none, whatever an upstream of HTTP/2 sends.
         ctx.bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -41,6 +41,13 @@ pub struct Rewrite {
     pub add: Vec<(String, String)>,
 }
 
+impl Rewrite {
+    /// Whether a target remains what it is.
+    pub fn is_none(&self) -> bool {
+        self.path.is_none() && self.remove.is_empty() && self.add.is_empty()
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Respond {

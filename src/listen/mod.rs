@@ -100,7 +100,7 @@ fn free(path: &Path) -> io::Result<()> {
 
 /// What watches the connection of a session. The streams of HTTP/2 have none: theirs is not the one that is watched.
 ///
-/// Out of line, like [`crate::wire::set`]: several phases ask.
+/// Out of line, like [`crate::wire::add`]: several phases ask.
 #[inline(never)]
 pub fn guard(session: &Session) -> Option<&Guard> {
     session.stream().and_then(Guarded::of).map(Guarded::guard)

@@ -9,25 +9,18 @@ use super::host_of;
 use super::path::{self, BadPath};
 use crate::config::{PathRule, Redirect, Rewrite};
 
-/// The target that comes out. `None` if it is the same.
+/// The target that comes out.
 ///
 /// # Errors
 /// If what an expression's groups were put together to is no path.
-pub fn target(
-    rewrite: &Rewrite,
-    rule: &PathRule,
-    request: &RequestHeader,
-) -> Result<Option<String>, BadPath> {
-    if rewrite.path.is_none() && rewrite.remove.is_empty() && rewrite.add.is_empty() {
-        return Ok(None);
-    }
+pub fn target(rewrite: &Rewrite, rule: &PathRule, request: &RequestHeader) -> Result<String, BadPath> {
     let mut target = path(rewrite, rule, request.uri.path())?.into_owned();
     let query = query(rewrite, request.uri.query().unwrap_or_default());
     if !query.is_empty() {
         target.push('?');
         target.push_str(&query);
     }
-    Ok(Some(target))
+    Ok(target)
 }
 
 fn path<'p>(rewrite: &Rewrite, rule: &PathRule, path: &'p str) -> Result<Cow<'p, str>, BadPath> {
@@ -99,22 +92,17 @@ mod tests {
             add: add.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
         for (rule, rewrite, before, after) in [
-            (&prefix, rewrite(None, &[], &[]), "/users/7", None),
-            (&prefix, rewrite(Some("/"), &[], &[]), "/users/7?a=b", Some("/7?a=b")),
-            (&prefix, rewrite(Some("/"), &[], &[]), "/users", Some("/")),
-            (&prefix, rewrite(Some("/"), &[], &[]), "/users/", Some("/")),
-            (&prefix, rewrite(Some("/v2/people"), &[], &[]), "/users/7", Some("/v2/people/7")),
-            (&exact, rewrite(Some("/new"), &[], &[]), "/hello?x", Some("/new?x")),
-            (&exact, rewrite(None, &["debug"], &[]), "/hello?debug=1&a=%20b&%64ebug", Some("/hello?a=%20b")),
-            (
-                &exact,
-                rewrite(None, &["debug"], &[("ref", "a b&c")]),
-                "/hello?debug",
-                Some("/hello?ref=a+b%26c"),
-            ),
+            (&prefix, rewrite(None, &[], &[]), "/users/7", "/users/7"),
+            (&prefix, rewrite(Some("/"), &[], &[]), "/users/7?a=b", "/7?a=b"),
+            (&prefix, rewrite(Some("/"), &[], &[]), "/users", "/"),
+            (&prefix, rewrite(Some("/"), &[], &[]), "/users/", "/"),
+            (&prefix, rewrite(Some("/v2/people"), &[], &[]), "/users/7", "/v2/people/7"),
+            (&exact, rewrite(Some("/new"), &[], &[]), "/hello?x", "/new?x"),
+            (&exact, rewrite(None, &["debug"], &[]), "/hello?debug=1&a=%20b&%64ebug", "/hello?a=%20b"),
+            (&exact, rewrite(None, &["debug"], &[("ref", "a b&c")]), "/hello?debug", "/hello?ref=a+b%26c"),
         ] {
             let found = target(&rewrite, rule, &request(before)).expect("it is a path");
-            assert_eq!(found.as_deref(), after, "{before}");
+            assert_eq!(found, after, "{before}");
         }
     }
 }

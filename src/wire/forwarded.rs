@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
 
+use super::add;
 use super::head::is_host;
-use super::set;
 
 const FOR: &str = "X-Forwarded-For";
 const PROTO: &str = "X-Forwarded-Proto";
@@ -159,45 +159,57 @@ fn address(entry: &str) -> Option<IpAddr> {
 /// # Errors
 /// Never for what clients can send: hosts and addresses fit into headers.
 pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>, told: bool) -> Result<()> {
-    if told {
-        forget(request, hop);
-    }
-    // What is there now was said by a proxy that is believed.
-    let told = told && hop.trusted;
+    let peer = match hop.peer.as_deref() {
+        Some(peer) if !told => peer,
+        _ => return tell_on(request, hop, client),
+    };
     let host = request.headers.get(header::HOST).cloned();
-    let peer = hop.peer.as_deref();
-    let proto = if hop.tls { "https" } else { "http" };
-    let Told { addresses, mut forwarded } = match told {
+    let proto = proto(hop);
+    let item = peer.item(host.as_ref(), proto)?;
+    let told = [
+        (FOR, Some(peer.text.clone())),
+        (FORWARDED, Some(item)),
+        (PROTO, Some(HeaderValue::from_static(proto))),
+        (HOST, host),
+    ];
+    for (name, value) in told {
+        if let Some(value) = value {
+            add(request, name, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn proto(hop: &Hop) -> &'static str {
+    if hop.tls { "https" } else { "http" }
+}
+
+/// The same where something was said already, or by somebody without an address.
+#[cold]
+fn tell_on(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>) -> Result<()> {
+    forget(request, hop);
+    let host = request.headers.get(header::HOST).cloned();
+    let (peer, proto) = (hop.peer.as_deref(), proto(hop));
+    // What is there now was said by a proxy that is believed.
+    let Told { mut addresses, mut forwarded } = match hop.trusted {
         true => told_so_far(request, client)?,
         false => Told::default(),
     };
-
-    match (addresses, peer) {
-        (mut addresses, Some(peer)) if !addresses.is_empty() => {
-            append(&mut addresses, &[peer.text()]);
-            set(request, FOR, value(addresses)?)?;
-        }
-        (_, Some(peer)) => set(request, FOR, peer.text.clone())?,
-        (addresses, None) if !addresses.is_empty() => set(request, FOR, value(addresses)?)?,
-        (_, None) => _ = request.remove_header(FOR),
+    if let Some(peer) = peer {
+        append(&mut addresses, &[peer.text()]);
     }
-
-    match peer {
-        Some(peer) if forwarded.is_empty() => {
-            set(request, FORWARDED, peer.item(host.as_ref(), proto)?)?;
-        }
-        _ => {
-            add_item(&mut forwarded, peer, host.as_ref(), proto);
-            set(request, FORWARDED, value(forwarded)?)?;
-        }
+    match addresses.is_empty() {
+        true => _ = request.remove_header(FOR),
+        false => request.insert_header(FOR, value(addresses)?)?,
     }
-
-    if !told || !request.headers.contains_key(PROTO) {
-        set(request, PROTO, HeaderValue::from_static(proto))?;
+    add_item(&mut forwarded, peer, host.as_ref(), proto);
+    request.insert_header(FORWARDED, value(forwarded)?)?;
+    if !hop.trusted || !request.headers.contains_key(PROTO) {
+        request.insert_header(PROTO, HeaderValue::from_static(proto))?;
     }
-    if !told || !request.headers.contains_key(HOST) {
+    if !hop.trusted || !request.headers.contains_key(HOST) {
         match host {
-            Some(host) => set(request, HOST, host)?,
+            Some(host) => request.insert_header(HOST, host)?,
             None => _ = request.remove_header(HOST),
         }
     }
@@ -284,7 +296,7 @@ fn told_so_far(request: &mut RequestHeader, client: Option<IpAddr>) -> Result<To
     let host = node.host.map(|host| host.trim_matches('"')).filter(|host| is_host(host.as_bytes()));
     for (name, value) in [(PROTO, proto), (HOST, host)] {
         if let Some(value) = value.filter(|_| !request.headers.contains_key(name)) {
-            set(request, name, self::value(value.to_string())?)?;
+            request.insert_header(name, self::value(value.to_string())?)?;
         }
     }
     Ok(told)

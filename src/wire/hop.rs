@@ -4,6 +4,8 @@
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::present::Present;
+
 /// Whether a request's `Connection` says that its `Upgrade` is for us (RFC 9110, section 7.8).
 pub fn names_upgrade(request: &RequestHeader) -> bool {
     let values = request.headers.get_all(header::CONNECTION).iter();
@@ -28,10 +30,31 @@ pub fn announce_trailers(request: &mut RequestHeader) -> pingora::Result<()> {
     }
 }
 
-/// Takes them from an answer, with those that its `Connection` names. `h2`: whether the client speaks HTTP/2.
+/// Takes them from an answer, with those that its `Connection` names. `present`: what it has; `h2`: whether the client
+/// speaks HTTP/2.
 ///
-/// Not `Transfer-Encoding`, from which Pingora knows how the client's answer is to be framed.
-pub fn remove_from_response(response: &mut ResponseHeader, h2: bool) {
+/// Not `Transfer-Encoding`, from which Pingora knows how the client's answer is to be framed. Nor a `Connection` that
+/// names nothing, where Pingora writes another one in its place.
+pub fn remove_from_response(response: &mut ResponseHeader, present: Present, h2: bool) {
+    let is_replaced = !h2 && !response.status.is_informational() && !present.contains(Present::ENDING);
+    if !present.intersects(Present::CONNECTION | Present::ENDING) || is_replaced && names_nothing(response) {
+        return;
+    }
+    remove(response, h2);
+}
+
+/// Whether it says no more than what becomes of the connection. Most answers do.
+fn names_nothing(response: &ResponseHeader) -> bool {
+    let mut lines = response.headers.get_all(header::CONNECTION).iter();
+    lines.next().is_some_and(|line| is_no_name(line.as_bytes())) && lines.next().is_none()
+}
+
+fn is_no_name(line: &[u8]) -> bool {
+    [&b"close"[..], b"keep-alive"].iter().any(|word| line.eq_ignore_ascii_case(word))
+}
+
+#[cold]
+fn remove(response: &mut ResponseHeader, h2: bool) {
     // From HTTP/2 to HTTP/2, trailers go on, and so does what announces them.
     let trailers = h2 && response.version == Version::HTTP_2;
     // RFC 9110, section 15.5.22: what is required is said to those who can do it.
@@ -64,8 +87,7 @@ fn ends_here(name: &HeaderName) -> bool {
 fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
     let lines = response.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
     lines
-        // These are no names, and most answers have one of them alone.
-        .filter(|line| ![&b"close"[..], b"keep-alive"].iter().any(|word| line.eq_ignore_ascii_case(word)))
+        .filter(|line| !is_no_name(line))
         .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter_map(|token| HeaderName::from_bytes(token).ok())
@@ -77,6 +99,11 @@ fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn end(response: &mut ResponseHeader, h2: bool) {
+        let present = Present::of(&response.headers);
+        remove_from_response(response, present, h2);
+    }
 
     #[test]
     fn grpc_is_told_that_its_trailers_are_understood() {
@@ -100,7 +127,7 @@ mod tests {
             let mut response = ResponseHeader::build(status, None).expect("it is a status");
             response.append_header("Upgrade", "websocket").expect("it is a header");
             response.append_header("Connection", "Upgrade").expect("it is a header");
-            remove_from_response(&mut response, h2);
+            end(&mut response, h2);
             assert_eq!(response.headers.contains_key(header::UPGRADE), left, "{status}, {h2}");
         }
     }
@@ -120,9 +147,33 @@ mod tests {
         ] {
             response.append_header(name, value).expect("it is a header");
         }
-        remove_from_response(&mut response, true);
+        end(&mut response, true);
         let mut left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "x-end"]);
+    }
+
+    /// Pingora says what becomes of the client's connection, but not in HTTP/2, and not before the answer.
+    #[test]
+    fn a_connection_that_names_nothing_is_left_to_be_replaced() {
+        for (status, lines, h2, left) in [
+            (200, &["keep-alive"][..], false, true),
+            (200, &["Close"], false, true),
+            (200, &["keep-alive"], true, false),
+            (103, &["keep-alive"], false, false),
+            (200, &["close, X-Hop"], false, false),
+            (200, &["X-Hop"], false, false),
+            (200, &["close", "X-Hop"], false, false),
+        ] {
+            let mut response = ResponseHeader::build(status, None).expect("it is a status");
+            response.append_header("X-Hop", "1").expect("it is a header");
+            for line in lines {
+                response.append_header("Connection", *line).expect("it is a header");
+            }
+            end(&mut response, h2);
+            assert_eq!(response.headers.contains_key(header::CONNECTION), left, "{status} {lines:?} {h2}");
+            let named = lines.iter().any(|line| line.contains("X-Hop"));
+            assert_eq!(response.headers.contains_key("x-hop"), !named, "{status} {lines:?} {h2}");
+        }
     }
 }

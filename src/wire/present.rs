@@ -21,11 +21,15 @@ bitflags! {
         const COOKIE = 1 << 3;
         /// `X-Request-Id`.
         const ID = 1 << 4;
-        /// One of those that end at this hop, or that say which others do (RFC 9110, section 7.6.1). Where there is
-        /// none, Pingora is not asked to remove them, which it would try one name after the other.
-        const HOP = 1 << 5;
+        /// `Connection`, which ends at this hop, and says which others do (RFC 9110, section 7.6.1).
+        const CONNECTION = 1 << 5;
         /// One in which proxies say for whom they ask, or one that could be read as such: see [`forwarded`].
         const TOLD = 1 << 6;
+        /// One more of those that end at this hop.
+        const ENDING = 1 << 7;
+        /// Where a request has none of these, Pingora is not asked to remove them, which it would try one name after
+        /// the other.
+        const HOP = Self::CODING.bits() | Self::CONNECTION.bits() | Self::ENDING.bits();
     }
 }
 
@@ -38,18 +42,18 @@ impl Present {
     fn is(name: &HeaderName) -> Present {
         match *name {
             header::CONTENT_LENGTH => Present::LENGTH,
-            header::TRANSFER_ENCODING => Present::CODING | Present::HOP,
+            header::TRANSFER_ENCODING => Present::CODING,
             header::EXPECT => Present::EXPECT,
             header::COOKIE => Present::COOKIE,
-            header::CONNECTION
-            | header::UPGRADE
+            header::CONNECTION => Present::CONNECTION,
+            header::UPGRADE
             | header::TE
             | header::TRAILER
             | header::PROXY_AUTHENTICATE
-            | header::PROXY_AUTHORIZATION => Present::HOP,
+            | header::PROXY_AUTHORIZATION => Present::ENDING,
             _ => match name.as_str() {
                 request_id::LOWER => Present::ID,
-                "keep-alive" | "proxy-connection" | "http2-settings" => Present::HOP,
+                "keep-alive" | "proxy-connection" | "http2-settings" => Present::ENDING,
                 other if forwarded::tells(other) => Present::TOLD,
                 _ => Present::empty(),
             },
@@ -69,7 +73,8 @@ mod tests {
             (&["Host", "Accept"][..], Present::empty()),
             (&["Host", "x-request-ID"], Present::ID),
             (&["cookie", "Cookie", "EXPECT"], Present::COOKIE | Present::EXPECT),
-            (&["Content-Length", "Transfer-Encoding"], Present::LENGTH | Present::CODING | Present::HOP),
+            (&["Content-Length", "Transfer-Encoding"], Present::LENGTH | Present::CODING),
+            (&["Connection", "Upgrade"], Present::CONNECTION | Present::ENDING),
         ] {
             let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
             for line in lines {
@@ -96,7 +101,7 @@ mod tests {
         ] {
             let mut request = RequestHeader::build("GET", b"/", None).expect("it is a request");
             request.append_header(name, "1").expect("it is a header");
-            assert!(Present::of(&request.headers).contains(Present::HOP), "{name}");
+            assert!(Present::of(&request.headers).intersects(Present::HOP), "{name}");
         }
     }
 }

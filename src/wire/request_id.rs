@@ -1,7 +1,8 @@
 //! One name for a request, on both sides of the gateway: `X-Request-Id`.
 
 use http::{HeaderName, HeaderValue};
-use pingora::http::RequestHeader;
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
 use uuid::timestamp::context::NoContext;
 use uuid::{Timestamp, Uuid};
 
@@ -13,7 +14,7 @@ pub const NAME: &str = "X-Request-Id";
 pub(super) const LOWER: &str = "x-request-id";
 
 /// The same, to look it up by.
-static KEY: HeaderName = HeaderName::from_static(LOWER);
+const KEY: HeaderName = HeaderName::from_static(LOWER);
 
 /// Longer ones are not ids.
 const MAX: usize = 128;
@@ -26,10 +27,32 @@ pub fn of(request: &RequestHeader, present: Present) -> HeaderValue {
 
 #[cold]
 fn theirs(request: &RequestHeader) -> HeaderValue {
-    let mut ids = request.headers.get_all(&KEY).iter();
+    let mut ids = request.headers.get_all(KEY).iter();
     match (ids.next(), ids.next()) {
         (Some(id), None) if is_id(id.as_bytes()) => id.clone(),
         _ => new(),
+    }
+}
+
+/// Tells the upstream. `present`: what the request came with.
+///
+/// # Errors
+/// Never: it is a header.
+pub fn tell(request: &mut RequestHeader, id: HeaderValue, present: Present) -> Result<()> {
+    match present.contains(Present::ID) {
+        true => request.insert_header(NAME, id),
+        false => super::add(request, NAME, id),
+    }
+}
+
+/// Tells the client.
+///
+/// # Errors
+/// Never: it is a header.
+pub fn answer(response: &mut ResponseHeader, id: HeaderValue) -> Result<()> {
+    match response.headers.contains_key(KEY) {
+        true => response.insert_header(NAME, id),
+        false => response.append_header(NAME, id).map(drop),
     }
 }
 
