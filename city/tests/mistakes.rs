@@ -112,7 +112,7 @@ impl Course {
         fs::create_dir_all(course.folder.join("scripts")).expect("a folder");
         fs::copy(repository().join(runner), course.folder.join(runner)).expect("the runner is there");
         // Cargo wants to find what the manifest names.
-        for shared in ["src", "benches", "city"] {
+        for shared in ["build", "src", "benches", "city"] {
             let _ = fs::remove_file(course.folder.join(shared));
             symlink(repository().join(shared), course.folder.join(shared)).expect("a link");
         }
