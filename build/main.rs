@@ -1,8 +1,8 @@
 //! How the gateway is linked: the functions that requests run lie side by side.
 //!
-//! A request runs some four hundred functions out of tens of thousands. Where they lie as the compiler left them, each is
-//! on a page of its own, and a request that comes after a pause waits for the address of every one of them to be
-//! translated, which takes longest in a virtual machine. `functions.ld` names them, as
+//! A request runs some four hundred functions out of twenty thousand. Where they lie as the compiler left them, they are
+//! spread over twice as many pages as they need, and a request that comes after a pause waits for the address of every
+//! page to be translated, which takes longest in a virtual machine. `functions.ld` names them, as
 //! `scripts/build-gateway.sh --order` has seen them run; linkers that cannot be told leave everything as it is.
 
 use std::error::Error;
@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// Which functions those are, for the linker. Names without the hashes that compilers add, so that it is as good for
-/// the next compiler, and only what has another name by then lies elsewhere.
+/// Which functions those are, for the linker. Where one name is that of many functions, those that run come first, with
+/// the hashes that this compiler adds; then all come without them, so that the next compiler finds most of it too.
 const FUNCTIONS: &str = "build/functions.ld";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -15,11 +15,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly city=pgo$$ traffic=${PGO_SECONDS:-5} functions=build/functions.ld
+readonly city=build$$ traffic=${PGO_SECONDS:-5} functions=build/functions.ld
 target=${CARGO_TARGET_DIR:-target}
 # Whole, since compilers run in many folders.
 case $target in /*) ;; *) target=$PWD/$target ;; esac
-readonly work=$target/pgo
+readonly work=$target/pgo order=$target/order
 
 give_up() {
     echo "build-gateway: $1" >&2
@@ -63,7 +63,7 @@ readonly start='
     kill -TERM "$gateway" && wait "$gateway"
 '
 
-# in_the_city SCRIPT VARIABLE=VALUE… COMMAND…: the script on the dev host; the command is the gateway.
+# in_the_city SCRIPT COMMAND…: the script on the dev host; the command starts the gateway.
 in_the_city() {
     local script=$1
     shift
@@ -104,14 +104,14 @@ often() {
         }
         match($0, /^calls=[0-9]+/) { calls[name[called]] += substr($0, 7, RLENGTH - 6) }
         END { for (each in calls) if (calls[each] >= 100) print each }
-    ' "$1" | awk 'NR == FNR { ran[$1]; next } $NF in ran { print $NF }' - "$work/symbols"
+    ' "$1" | awk 'NR == FNR { ran[$1]; next } $NF in ran { print $NF }' - "$order/symbols"
 }
 
 order() {
     command -v valgrind >/dev/null || give_up 'valgrind is missing; run: apt-get install valgrind'
-    rm -rf "$work" && mkdir -p "$work"
+    rm -rf "$order" && mkdir -p "$order"
     cargo build --release --bin gateway
-    nm --defined-only --numeric-sort "$target/release/gateway" | awk '$2 ~ /^[tTwW]$/' >"$work/symbols"
+    nm --defined-only --numeric-sort "$target/release/gateway" | awk '$2 ~ /^[tTwW]$/' >"$order/symbols"
     # shellcheck disable=SC2016
     in_the_city "$start"'
         callgrind_control --instr=on "$gateway" || exit
@@ -120,23 +120,23 @@ order() {
         '"$other"'
         callgrind_control --dump "$gateway" || exit
         '"$stop" \
-        valgrind --quiet --tool=callgrind --callgrind-out-file="$work/ran" --instr-atstart=no --demangle=no \
+        valgrind --quiet --tool=callgrind --callgrind-out-file="$order/ran" --instr-atstart=no --demangle=no \
         "$target/release/gateway"
     # Of plain requests first.
-    { often "$work/ran.1"; often "$work/ran.2"; } | awk '!before[$1]++' >"$work/order"
+    { often "$order/ran.1"; often "$order/ran.2"; } | awk '!before[$1]++' >"$order/names"
     # A name may be that of many functions, of which one or two run: those first, by their hashes, and then, in case the
     # hashes are others, all of them.
-    awk '{ print $NF }' "$work/symbols" | any_hash | sort | uniq -d >"$work/shared"
-    paste "$work/order" <(any_hash <"$work/order") |
-        awk 'NR == FNR { shared[$1]; next } { print $2 in shared ? $1 : $2 }' "$work/shared" - >"$work/first"
+    awk '{ print $NF }' "$order/symbols" | any_hash | sort | uniq -d >"$order/shared"
+    paste "$order/names" <(any_hash <"$order/names") |
+        awk 'NR == FNR { shared[$1]; next } { print $2 in shared ? $1 : $2 }' "$order/shared" - >"$order/first"
     {
         echo "/* Which functions lie side by side, for the linker: build/main.rs. Written by scripts/build-gateway.sh --order. */"
         printf 'SECTIONS\n{\n  .text :\n  {\n'
-        { cat "$work/first"; any_hash <"$work/order"; } | awk '!before[$1]++ { print "    *(.text." $1 ")" }'
+        { cat "$order/first"; any_hash <"$order/names"; } | awk '!before[$1]++ { print "    *(.text." $1 ")" }'
         printf '  }\n}\nINSERT BEFORE .init;\n'
-    } >"$work/functions.ld"
-    mv "$work/functions.ld" "$functions"
-    echo "$functions: $(wc -l <"$work/order") functions"
+    } >"$order/functions.ld"
+    mv "$order/functions.ld" "$functions"
+    echo "$functions: $(wc -l <"$order/names") functions"
 }
 
 case ${1-} in
