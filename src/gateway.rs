@@ -141,7 +141,6 @@ impl Gateway {
     fn tell(&self, session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         speaks_as_agreed(request, ctx)?;
         self.rewrite(request, ctx)?;
-        wire::make_room(request)?;
         if let Some(hop) = &ctx.hop {
             wire::forwarded::tell(request, hop, ctx.client, ctx.present.contains(Present::TOLD))?;
         }

@@ -4,10 +4,12 @@
 //! Anybody can send these headers. They are believed from a proxy of ours, and from nobody else: what others sent
 //! is replaced.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Version, header};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
 use pingora::prelude::*;
@@ -43,23 +45,17 @@ const OURS: [&str; 12] = [
 /// but with them clients that stay would hold as much memory as a head may have.
 const MEMORABLE: usize = 255 + ":65535".len();
 
+/// With up to so many headers, a head is small.
+const SMALL: usize = 3;
+
 /// Who is at the other end of a connection. Written once, for all of its requests.
 #[derive(Debug)]
 pub struct Peer {
     /// An IPv4 address that came as IPv6 is an IPv4 address here.
     pub address: IpAddr,
     text: HeaderValue,
-    /// What `Forwarded` said last. Most connections ask for one host.
+    /// What was told of its last request. Most connections ask for one host.
     said: Mutex<Option<Said>>,
-}
-
-/// An item of `Forwarded`, and what it was made of.
-#[derive(Debug)]
-struct Said {
-    /// A copy: the value itself is a piece of the request's head, all of which it would keep.
-    host: Option<Box<[u8]>>,
-    proto: &'static str,
-    item: HeaderValue,
 }
 
 impl Peer {
@@ -73,24 +69,88 @@ impl Peer {
     fn text(&self) -> &str {
         self.text.to_str().unwrap_or("unknown")
     }
+}
 
-    /// The item for a request that it sends itself.
-    fn item(&self, host: Option<&HeaderValue>, proto: &'static str) -> Result<HeaderValue> {
-        let host_bytes = host.map(HeaderValue::as_bytes);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(said) =
-            said.as_ref().filter(|said| said.host.as_deref() == host_bytes && said.proto == proto)
-        {
-            return Ok(said.item.clone());
-        }
+/// What upstreams are told of a client's own request, and what that was made of.
+#[derive(Debug)]
+struct Said {
+    /// A copy: the value itself is a piece of the request's head, all of which it would keep.
+    host: Option<Box<[u8]>>,
+    proto: &'static str,
+    item: HeaderValue,
+    /// A head with `Host` and all that is told, since the second small one.
+    head: Option<Box<RequestHeader>>,
+}
+
+impl Said {
+    fn new(peer: &Peer, host: Option<&HeaderValue>, proto: &'static str) -> Result<Said> {
         let mut item = String::new();
-        add_item(&mut item, Some(self), host, proto);
-        let item = value(item)?;
-        if host_bytes.is_none_or(|host| host.len() <= MEMORABLE) {
-            *said = Some(Said { host: host_bytes.map(Box::from), proto, item: item.clone() });
-        }
-        Ok(item)
+        add_item(&mut item, Some(peer), host, proto);
+        let host = host.map(|host| host.as_bytes().into());
+        Ok(Said { host, proto, item: value(item)?, head: None })
     }
+
+    fn is_of(&self, host: Option<&HeaderValue>, proto: &str) -> bool {
+        self.host.as_deref() == host.map(HeaderValue::as_bytes) && self.proto == proto
+    }
+
+    fn is_memorable(&self) -> bool {
+        self.host.as_ref().is_none_or(|host| host.len() <= MEMORABLE)
+    }
+
+    fn add_to(&self, request: &mut RequestHeader, peer: &Peer, host: Option<HeaderValue>) -> Result<()> {
+        let told = [
+            (FOR, Some(peer.text.clone())),
+            (FORWARDED, Some(self.item.clone())),
+            (PROTO, Some(HeaderValue::from_static(self.proto))),
+            (HOST, host),
+        ];
+        for (name, value) in told {
+            if let Some(value) = value {
+                add(request, name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a small head, which has no room for it: it is written anew, on a copy of one that has it. Names
+    /// that are no standard's are then neither parsed nor stored again.
+    fn add_to_small(&mut self, request: &mut RequestHeader, peer: &Peer) -> Result<()> {
+        let mut head = match self.head.as_deref().filter(|head| first(head) == first(request)) {
+            Some(head) => head.clone(),
+            None => {
+                let mut head = RequestHeader::build(request.method.clone(), b"/", None)?;
+                let host = HeaderValue::from_bytes(self.host.as_deref().unwrap_or_default());
+                let host = host.or_err(InvalidHTTPHeader, "writing what is told to upstreams")?;
+                head.append_header(Bytes::copy_from_slice(first(request)), host.clone())?;
+                self.add_to(&mut head, peer, Some(host))?;
+                self.head.insert(Box::new(head)).as_ref().clone()
+            }
+        };
+        head.set_method(request.method.clone());
+        head.set_uri(request.uri.clone());
+        *head.extensions_mut() = mem::take(request.extensions_mut());
+        for (name, value) in request.case_header_iter().skip(1) {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        *request = head;
+        Ok(())
+    }
+}
+
+/// Whether it is as short as programs write it, and as plain: to be written anew, it must be no more than its parts.
+fn is_small(request: &RequestHeader) -> bool {
+    let target = request.uri.path_and_query().map(|target| target.as_str().as_bytes());
+    request.headers.len() <= SMALL
+        && request.version == Version::HTTP_11
+        && target == Some(request.raw_path())
+        // Where it should be (RFC 9110, section 7.2). HTTP/2 has no letters to be kept, and so no such names.
+        && first(request).eq_ignore_ascii_case(header::HOST.as_str().as_bytes())
+}
+
+/// The name of its first header, as it is written; nothing where that is not known.
+fn first(request: &RequestHeader) -> &[u8] {
+    request.case_header_iter().next().map(|(name, _)| name.as_slice()).unwrap_or_default()
 }
 
 /// What is known of the connection that brought a request.
@@ -163,21 +223,20 @@ pub fn tell(request: &mut RequestHeader, hop: &Hop, client: Option<IpAddr>, told
         Some(peer) if !told => peer,
         _ => return tell_on(request, hop, client),
     };
-    let host = request.headers.get(header::HOST).cloned();
-    let proto = proto(hop);
-    let item = peer.item(host.as_ref(), proto)?;
-    let told = [
-        (FOR, Some(peer.text.clone())),
-        (FORWARDED, Some(item)),
-        (PROTO, Some(HeaderValue::from_static(proto))),
-        (HOST, host),
-    ];
-    for (name, value) in told {
-        if let Some(value) = value {
-            add(request, name, value)?;
+    let (host, proto) = (request.headers.get(header::HOST).cloned(), proto(hop));
+    let mut last = peer.said.lock().unwrap_or_else(PoisonError::into_inner);
+    match last.as_mut().filter(|said| said.is_of(host.as_ref(), proto)) {
+        Some(said) if is_small(request) => said.add_to_small(request, peer),
+        Some(said) => said.add_to(request, peer, host),
+        None => {
+            let said = Said::new(peer, host.as_ref(), proto)?;
+            said.add_to(request, peer, host)?;
+            if said.is_memorable() {
+                *last = Some(said);
+            }
+            Ok(())
         }
     }
-    Ok(())
 }
 
 fn proto(hop: &Hop) -> &'static str {

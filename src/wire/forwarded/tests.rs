@@ -116,6 +116,68 @@ fn what_is_said_is_of_this_request() {
     }
 }
 
+/// What follows on a connection's first request is told of as that one was, and is otherwise what it was.
+#[test]
+fn a_head_that_is_written_anew_is_the_same_head() {
+    for (method, target, lines, anew) in [
+        ("GET", "/", &[("Host", "a.test")][..], true),
+        ("GET", "/", &[("host", "a.test")], true),
+        ("POST", "/a%20b?c=d&e", &[("HOST", "a.test"), ("x-A", "2"), ("X-a", "1")], true),
+        ("OPTIONS", "*", &[("Host", "a.test")], true),
+        ("GET", "http://a.test/b?c", &[("Host", "a.test"), ("Accept", "*/*")], false),
+        ("GET", "/", &[("Accept", "*/*"), ("Host", "a.test")], false),
+        ("GET", "/", &[], false),
+        ("GET", "/", &[("Host", "a.test"), ("B", "2"), ("C", "3"), ("D", "4")], false),
+    ] {
+        let hop = hop("10.0.0.1", false);
+        let written = || {
+            let mut request = RequestHeader::build(method, target.as_bytes(), None).expect("it is a request");
+            for (name, value) in lines {
+                request.append_header(*name, *value).expect("it is a header");
+            }
+            request.extensions_mut().insert(7_u8);
+            tell(&mut request, &hop, None);
+            let mut head = Vec::new();
+            request.header_to_h1_wire(&mut head);
+            let mut fields = head.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+            // Ours may stand before theirs, but each list has its order.
+            fields.sort();
+            let list = request.headers.get_all("x-a").iter().cloned().collect::<Vec<_>>();
+            let parts =
+                (request.method.clone(), request.uri.clone(), request.version, request.raw_path().to_vec());
+            (parts, request.extensions.get::<u8>().copied(), fields, list)
+        };
+        let first = written();
+        assert_eq!(first.1, Some(7));
+        for _ in 0..3 {
+            assert_eq!(written(), first, "{method} {target} {lines:?}");
+        }
+        let said = hop.peer.as_ref().expect("it has one").said.lock().expect("nobody panics with it");
+        assert_eq!(
+            said.as_ref().is_some_and(|said| said.head.is_some()),
+            anew,
+            "{method} {target} {lines:?}"
+        );
+    }
+}
+
+/// Names have the letters that this request gave them, whatever those before it did.
+#[test]
+fn a_host_is_named_as_it_came() {
+    let hop = hop("10.0.0.1", false);
+    for name in ["Host", "Host", "host", "host", "HOST", "Host"] {
+        let mut request = request(&[(name, "a.test"), ("accept", "*/*")]);
+        tell(&mut request, &hop, None);
+        let mut head = Vec::new();
+        request.header_to_h1_wire(&mut head);
+        let head = String::from_utf8(head).expect("it is text");
+        assert!(
+            head.starts_with(&format!("{name}: a.test\r\n")) && head.contains("\r\naccept: */*\r\n"),
+            "{head}"
+        );
+    }
+}
+
 #[test]
 fn two_headers_say_the_same_to_the_upstream() {
     const OWN: &str = "for=10.0.0.1;host=\"t\";proto=http";
