@@ -45,6 +45,8 @@ const OURS: [&str; 12] = [
 /// but with them clients that stay would hold as much memory as a head may have.
 const MEMORABLE: usize = 255 + ":65535".len();
 
+/// How many headers say it.
+const TOLD: usize = 4;
 /// With up to so many headers, a head is small.
 const SMALL: usize = 3;
 
@@ -99,7 +101,7 @@ impl Said {
     }
 
     fn add_to(&self, request: &mut RequestHeader, peer: &Peer, host: Option<HeaderValue>) -> Result<()> {
-        let told = [
+        let told: [_; TOLD] = [
             (FOR, Some(peer.text.clone())),
             (FORWARDED, Some(self.item.clone())),
             (PROTO, Some(HeaderValue::from_static(self.proto))),
@@ -119,12 +121,14 @@ impl Said {
         let mut head = match self.head.as_deref().filter(|head| first(head) == first(request)) {
             Some(head) => head.clone(),
             None => {
-                let mut head = RequestHeader::build(request.method.clone(), b"/", None)?;
+                let mut head = RequestHeader::build(request.method.clone(), b"/", Some(1 + TOLD))?;
                 let host = HeaderValue::from_bytes(self.host.as_deref().unwrap_or_default());
                 let host = host.or_err(InvalidHTTPHeader, "writing what is told to upstreams")?;
                 head.append_header(Bytes::copy_from_slice(first(request)), host.clone())?;
                 self.add_to(&mut head, peer, Some(host))?;
-                self.head.insert(Box::new(head)).as_ref().clone()
+                // Its copy takes no more than it needs, for as long as the client stays.
+                self.head = Some(Box::new(head.clone()));
+                head
             }
         };
         head.set_method(request.method.clone());
