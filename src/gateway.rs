@@ -26,6 +26,7 @@ use crate::upkeep::Work;
 use crate::upstream::{Failure, Selection};
 use crate::wire;
 use crate::wire::forwarded::{Hop, Peer};
+use crate::wire::framing::Body;
 use crate::wire::present::Present;
 use crate::wire::response::BadAnswer;
 
@@ -46,14 +47,16 @@ impl Gateway {
     /// Refuses what two servers could read in two ways.
     fn check(&self, session: &Session, ctx: &Ctx) -> Result<()> {
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-        if let Some(guard) = listen::guard(session) {
-            guard.free();
-            let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
-            if raw.as_ref().is_some_and(|raw| raw.len() > most) {
-                return Refusal::LongHead.into_error();
-            }
+        let request = session.req_header();
+        let judged = wire::head::check(request, raw.as_deref(), ctx.present);
+        let Some(guard) = listen::guard(session) else { return rescue::refuse(judged) };
+        let framed = guard.expect_body(judged.is_ok().then(|| Body::of(request, ctx.present)));
+        let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
+        if raw.is_some_and(|raw| raw.len() > most) {
+            return Refusal::LongHead.into_error();
         }
-        rescue::refuse(wire::head::check(session.req_header(), raw.as_deref(), ctx.present))
+        rescue::refuse(judged)?;
+        rescue::refuse(framed)
     }
 
     /// Which request this is, and whose.

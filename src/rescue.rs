@@ -4,6 +4,7 @@
 //! the form of the answer. What an error says about itself, with addresses and causes, is for the log: a client
 //! reads a constant.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::context::Ctx;
 use crate::middleware::Phases;
 use crate::route::path::BadPath;
 use crate::upstream::TimeIsOver;
+use crate::wire::framing::BadChunk;
 use crate::wire::head::BadHead;
 use crate::wire::request_id;
 use crate::wire::response::is_interim;
@@ -27,6 +29,9 @@ pub enum Refusal {
     /// The head can be read in several ways.
     #[error("{0}")]
     BadHead(#[from] BadHead),
+    /// The body's chunks can be read in several ways.
+    #[error("{0}")]
+    BadChunk(#[from] BadChunk),
     /// The head is longer than the listener permits.
     #[error("the head is too large")]
     LongHead,
@@ -47,7 +52,7 @@ pub enum Refusal {
 impl Refusal {
     fn status(self) -> u16 {
         match self {
-            Refusal::BadHead(_) | Refusal::BadPath(_) => 400,
+            Refusal::BadHead(_) | Refusal::BadChunk(_) | Refusal::BadPath(_) => 400,
             Refusal::LongHead => 431,
             Refusal::NoRoute => 404,
             Refusal::NoServer => 503,
@@ -76,10 +81,17 @@ fn verdict(error: &Error) -> Option<(u16, &'static str)> {
         }
         (ErrorSource::Upstream, _) => (502, sentence(502)),
         (ErrorSource::Downstream, ReadTimedout) => (408, sentence(408)),
+        (ErrorSource::Downstream, ReadError) if is_bad_chunk(error) => (400, sentence(400)),
         (ErrorSource::Downstream, ReadError | WriteError | WriteTimedout | ConnectionClosed) => return None,
         (ErrorSource::Downstream, _) => (400, sentence(400)),
         (ErrorSource::Internal | ErrorSource::Unset, _) => (500, sentence(500)),
     })
+}
+
+/// Whether the client's bytes have come, and are wrong.
+fn is_bad_chunk(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    cause.is_some_and(|cause| cause.is::<BadChunk>())
 }
 
 /// An error about a request's body, as the client's. After any other, Pingora 0.9.1 does not end the exchange with an

@@ -6,13 +6,15 @@
 //! Whoever serves the connection says when one begins and when a head is complete. A client that wants to switch
 //! protocols *expects an answer*: Pingora has one limit for the upstream's silence before it and after it, and after
 //! it there must be none.
+//!
+//! All that is read passes here, so here it is shown to whoever judges bodies in chunks ([`crate::wire::framing`]).
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::upkeep::BusyGuard;
 use crate::wire::forwarded::Peer;
+use crate::wire::framing::{BadChunk, Body, Framing};
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,7 @@ pub struct Guard {
     is_new: AtomicBool,
     /// Counts it for as long as that is so.
     arrival: Mutex<Option<BusyGuard>>,
+    framing: Mutex<Framing>,
 }
 
 impl Guard {
@@ -82,6 +86,7 @@ impl Guard {
             patience: AtomicU64::new(0),
             is_new: AtomicBool::new(true),
             arrival: Mutex::new(Some(arrival)),
+            framing: Mutex::default(),
         };
         guard.enter(WAITING, limits.idle);
         Arc::new(guard)
@@ -97,8 +102,15 @@ impl Guard {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
+    fn framing(&self) -> MutexGuard<'_, Framing> {
+        self.framing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next request is waited for.
     pub fn wait(&self) {
+        if self.is_new.load(Ordering::Relaxed) {
+            self.framing().start();
+        }
         self.read.store(0, Ordering::Relaxed);
         self.enter(WAITING, self.limits.idle);
     }
@@ -126,13 +138,33 @@ impl Guard {
         self.phase.load(Ordering::Relaxed) == ANSWER && Instant::now() >= self.deadline()
     }
 
-    /// A head is complete, or heads are not for this guard to watch.
+    /// A head is complete. Behind it comes this, or nothing that can be judged.
+    ///
+    /// # Errors
+    /// What is wrong with the part of its body that has come with the head.
+    pub fn expect_body(&self, body: Option<Body>) -> Result<(), BadChunk> {
+        self.relax();
+        self.framing().begin(body)
+    }
+
+    /// What comes from here on is not for this guard to watch.
     pub fn free(&self) {
+        self.relax();
+        self.framing().leave();
+    }
+
+    fn relax(&self) {
         self.phase.store(FREE, Ordering::Relaxed);
         if self.is_new.load(Ordering::Relaxed) {
-            self.is_new.store(false, Ordering::Relaxed);
-            self.arrival.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.arrive();
         }
+    }
+
+    /// Its first request is here.
+    #[cold]
+    fn arrive(&self) {
+        self.is_new.store(false, Ordering::Relaxed);
+        self.arrival.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Who connected; `None` on a Unix socket.
@@ -156,6 +188,15 @@ impl Guard {
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.read.store(self.read.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
+    }
+
+    fn judge(&self, bytes: &[u8]) -> io::Result<()> {
+        self.framing().read(bytes).map_err(Guard::refuse)
+    }
+
+    #[cold]
+    fn refuse(bad: BadChunk) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, bad)
     }
 
     fn is_too_large(&self) -> bool {
@@ -251,13 +292,14 @@ impl AsyncRead for Guarded {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         if this.guard.is_free() {
-            return Pin::new(&mut this.inner).poll_read(cx, buf);
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            return Poll::Ready(this.guard.judge(&buf.filled()[before..]));
         }
         if this.guard.is_too_large() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large")));
         }
-        let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending => match this.poll_deadline(cx) {
                 Poll::Pending => Poll::Pending,
@@ -273,7 +315,7 @@ impl AsyncRead for Guarded {
                 if now > this.guard.deadline() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(this.guard.judge(&buf.filled()[before..]))
             }
             error => error,
         }

@@ -3,11 +3,6 @@
 //! Pingora's parser reads what RFC 9112 lets a lenient recipient read. A gateway cannot be lenient for the servers
 //! behind it: what it repairs silently, somebody before it may have understood differently, and the difference is
 //! a smuggled request. So the head is judged as it was sent, on its raw bytes.
-//!
-//! Bodies are read by Pingora alone, and are framed anew: no chunk of a client's reaches an upstream as it was. In
-//! four things Pingora 0.9.1 reads more than RFC 9112, section 7.1 permits, and they cannot be cured here. A chunk
-//! size without a digit is 0, so it ends the body. A size may be followed by spaces. An extension may hold any bytes
-//! but CR, also LF and NUL. Trailers may be any lines that end in CRLF.
 
 use std::net::SocketAddr;
 

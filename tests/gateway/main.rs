@@ -25,6 +25,7 @@ mod robustness;
 mod routing;
 mod safety;
 mod safety_answers;
+mod safety_bodies;
 mod safety_h2;
 mod services;
 mod upstreams;
