@@ -51,12 +51,14 @@ impl Gateway {
         let judged = wire::head::check(request, raw.as_deref(), ctx.present);
         let Some(guard) = listen::guard(session) else { return rescue::refuse(judged) };
         let framed = guard.expect_body(judged.is_ok().then(|| Body::of(request, ctx.present)));
-        let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
-        if raw.is_some_and(|raw| raw.len() > most) {
-            return Refusal::LongHead.into_error();
-        }
+        // First what ends the connection: where the next request begins is not known.
         rescue::refuse(judged)?;
-        rescue::refuse(framed)
+        rescue::refuse(framed)?;
+        let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
+        match raw.is_some_and(|raw| raw.len() > most) {
+            true => Refusal::LongHead.into_error(),
+            false => Ok(()),
+        }
     }
 
     /// Which request this is, and whose.
