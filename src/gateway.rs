@@ -50,10 +50,12 @@ impl Gateway {
         let request = session.req_header();
         let judged = wire::head::check(request, raw.as_deref(), ctx.present);
         let Some(guard) = listen::guard(session) else { return rescue::refuse(judged) };
-        let framed = guard.expect_body(judged.is_ok().then(|| Body::of(request, ctx.present)));
         // First what ends the connection: where the next request begins is not known.
+        if judged.is_err() {
+            guard.free();
+        }
         rescue::refuse(judged)?;
-        rescue::refuse(framed)?;
+        rescue::refuse(guard.expect_body(Body::of(request, ctx.present)))?;
         let most = usize::try_from(guard.header_bytes()).unwrap_or(usize::MAX);
         match raw.is_some_and(|raw| raw.len() > most) {
             true => Refusal::LongHead.into_error(),

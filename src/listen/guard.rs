@@ -14,7 +14,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ pub struct Guard {
     is_new: AtomicBool,
     /// Counts it for as long as that is so.
     arrival: Mutex<Option<BusyGuard>>,
-    framing: Mutex<Framing>,
+    framing: Framing,
 }
 
 impl Guard {
@@ -86,7 +86,7 @@ impl Guard {
             patience: AtomicU64::new(0),
             is_new: AtomicBool::new(true),
             arrival: Mutex::new(Some(arrival)),
-            framing: Mutex::default(),
+            framing: Framing::default(),
         };
         guard.enter(WAITING, limits.idle);
         Arc::new(guard)
@@ -102,14 +102,10 @@ impl Guard {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
-    fn framing(&self) -> MutexGuard<'_, Framing> {
-        self.framing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next request is waited for.
     pub fn wait(&self) {
         if self.is_new.load(Ordering::Relaxed) {
-            self.framing().start();
+            self.framing.start();
         }
         self.read.store(0, Ordering::Relaxed);
         self.enter(WAITING, self.limits.idle);
@@ -138,19 +134,19 @@ impl Guard {
         self.phase.load(Ordering::Relaxed) == ANSWER && Instant::now() >= self.deadline()
     }
 
-    /// A head is complete. Behind it comes this, or nothing that can be judged.
+    /// A head is complete, and this comes behind it.
     ///
     /// # Errors
     /// What is wrong with the part of its body that has come with the head.
-    pub fn expect_body(&self, body: Option<Body>) -> Result<(), BadChunk> {
+    pub fn expect_body(&self, body: Body) -> Result<(), BadChunk> {
         self.relax();
-        self.framing().begin(body)
+        self.framing.begin(body)
     }
 
     /// What comes from here on is not for this guard to watch.
     pub fn free(&self) {
         self.relax();
-        self.framing().leave();
+        self.framing.leave();
     }
 
     fn relax(&self) {
@@ -191,7 +187,7 @@ impl Guard {
     }
 
     fn judge(&self, bytes: &[u8]) -> io::Result<()> {
-        self.framing().read(bytes).map_err(Guard::refuse)
+        self.framing.read(bytes).map_err(Guard::refuse)
     }
 
     #[cold]

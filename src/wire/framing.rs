@@ -8,6 +8,8 @@
 //! judged before Pingora sees them.
 
 use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::header;
 use memchr::{memchr, memchr_iter};
@@ -66,58 +68,50 @@ impl Body {
 }
 
 /// Where a client is in what it sends.
+///
+/// Nearly always that is a head and nothing else, at once, and then nothing behind it. For this, one byte is enough:
+/// all else would be more code than a request has time for.
 #[derive(Debug, Default)]
 pub struct Framing {
-    at: At,
-    /// What was read behind the last body whose end is known, as far as it is needed: Pingora has the same bytes.
-    kept: Vec<u8>,
-    /// Whether the head in front of it was left out.
-    headless: bool,
+    /// Only one thread at a time reads a connection, or answers it: relaxed is enough.
+    quick: AtomicU8,
+    /// Where [`READER`] knows.
+    reader: Mutex<Reader>,
 }
 
-#[derive(Debug, Default)]
-enum At {
-    /// In no request of HTTP/1 that is known.
-    #[default]
-    Elsewhere,
-    /// In a head, or before it.
-    Head,
-    /// In a body, with so many bytes to come.
-    Body(u64),
-    /// In a body of chunks.
-    Chunks(Box<Chunks>),
-}
+/// In no request of HTTP/1 that is known.
+const ELSEWHERE: u8 = 0;
+/// Before a head, of which nothing was read.
+const BEFORE: u8 = 1;
+/// Behind a head that was read whole.
+const BEHIND: u8 = 2;
+const READER: u8 = 3;
 
 impl Framing {
     /// The client speaks HTTP/1: its first request is waited for.
-    pub fn start(&mut self) {
-        self.at = At::Head;
+    pub fn start(&self) {
+        self.quick.store(BEFORE, Relaxed);
     }
 
     /// What comes from here on is no request.
-    pub fn leave(&mut self) {
-        *self = Framing::default();
+    pub fn leave(&self) {
+        if self.quick.swap(ELSEWHERE, Relaxed) == READER {
+            *self.reader() = Reader::default();
+        }
     }
 
-    /// A head is complete. It is the first of what was kept. Behind it comes this, or nothing that can be judged.
+    /// A head is complete: the first that was read and has not begun yet.
     ///
     /// # Errors
     /// What is wrong with the part of its body that has come along.
-    pub fn begin(&mut self, body: Option<Body>) -> Result<(), BadChunk> {
-        let Some(body) = body else {
-            self.leave();
-            return Ok(());
-        };
-        let kept = mem::take(&mut self.kept);
-        let head = if mem::take(&mut self.headless) { 0 } else { end_of_head(&kept).unwrap_or(kept.len()) };
-        self.at = match body {
-            Body::Length(0) => At::Head,
-            Body::Length(length) => At::Body(length),
-            Body::Chunked => At::Chunks(Box::default()),
-        };
-        match &kept[head..] {
-            [] => Ok(()),
-            behind => self.read(behind),
+    pub fn begin(&self, body: Body) -> Result<(), BadChunk> {
+        match self.quick.load(Relaxed) {
+            ELSEWHERE => Ok(()),
+            BEHIND if body == Body::Length(0) => {
+                self.quick.store(BEFORE, Relaxed);
+                Ok(())
+            }
+            quick => self.ask(quick, |reader| reader.begin(body)),
         }
     }
 
@@ -125,9 +119,76 @@ impl Framing {
     ///
     /// # Errors
     /// What is wrong with the chunks in them.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<(), BadChunk> {
+    pub fn read(&self, bytes: &[u8]) -> Result<(), BadChunk> {
+        match self.quick.load(Relaxed) {
+            ELSEWHERE => Ok(()),
+            BEFORE if end_of_head(bytes) == Some(bytes.len()) => {
+                self.quick.store(BEHIND, Relaxed);
+                Ok(())
+            }
+            quick => self.ask(quick, |reader| reader.read(bytes)),
+        }
+    }
+
+    #[cold]
+    fn ask(
+        &self,
+        quick: u8,
+        question: impl FnOnce(&mut Reader) -> Result<(), BadChunk>,
+    ) -> Result<(), BadChunk> {
+        let mut reader = self.reader();
+        if quick != READER {
+            *reader = Reader { headless: quick == BEHIND, ..Reader::default() };
+        }
+        let found = question(&mut reader);
+        self.quick.store(if reader.is_before() { BEFORE } else { READER }, Relaxed);
+        found
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same, whatever the client sends.
+#[derive(Debug, Default)]
+struct Reader {
+    at: At,
+    /// What was read behind the last body whose end is known: Pingora has the same bytes.
+    kept: Vec<u8>,
+    /// Whether the head in front of it was left out.
+    headless: bool,
+}
+
+#[derive(Debug, Default)]
+enum At {
+    /// In a head, or before it.
+    #[default]
+    Head,
+    /// In a body, with so many bytes to come.
+    Body(u64),
+    /// In a body of chunks.
+    Chunks(Box<Chunks>),
+}
+
+impl Reader {
+    fn is_before(&self) -> bool {
+        matches!(self.at, At::Head) && self.kept.is_empty() && !self.headless
+    }
+
+    /// The head is the first of what was kept.
+    fn begin(&mut self, body: Body) -> Result<(), BadChunk> {
+        let kept = mem::take(&mut self.kept);
+        let head = if mem::take(&mut self.headless) { 0 } else { end_of_head(&kept).unwrap_or(kept.len()) };
+        self.at = match body {
+            Body::Length(length) => At::Body(length),
+            Body::Chunked => At::Chunks(Box::default()),
+        };
+        self.read(&kept[head..])
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), BadChunk> {
         let behind = match &mut self.at {
-            At::Elsewhere => return Ok(()),
             At::Head => bytes,
             At::Body(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
@@ -146,17 +207,8 @@ impl Framing {
             }
         };
         self.at = At::Head;
-        self.keep(behind);
+        self.kept.extend_from_slice(behind);
         Ok(())
-    }
-
-    /// Nearly always, what is read is a head and nothing else: nothing of that is needed.
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.kept.is_empty() && !self.headless && end_of_head(bytes) == Some(bytes.len()) {
-            self.headless = true;
-        } else {
-            self.kept.extend_from_slice(bytes);
-        }
     }
 }
 
@@ -265,7 +317,7 @@ mod tests {
 
     /// What is wrong with a request of these chunks, read in these pieces, and whether it is over.
     fn follow(pieces: &[&[u8]]) -> (Result<(), BadChunk>, bool) {
-        let mut framing = Framing::default();
+        let framing = Framing::default();
         framing.start();
         let mut read = Vec::new();
         for piece in pieces {
@@ -273,13 +325,13 @@ mod tests {
             read.extend_from_slice(piece);
             let mut found = framing.read(piece);
             if was_head && read.len() >= HEAD.len() {
-                found = found.and_then(|()| framing.begin(Some(Body::Chunked)));
+                found = found.and_then(|()| framing.begin(Body::Chunked));
             }
             if found.is_err() {
                 return (found, false);
             }
         }
-        (Ok(()), matches!(framing.at, At::Head))
+        (Ok(()), framing.quick.load(Relaxed) == BEFORE)
     }
 
     fn whole(body: &[u8]) -> Vec<u8> {
@@ -345,7 +397,7 @@ mod tests {
             POST /5 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;\n";
         let bodies = [Body::Length(0), Body::Length(5), Body::Chunked, Body::Length(0), Body::Chunked];
         for size in 1..=bytes.len() {
-            let mut framing = Framing::default();
+            let framing = Framing::default();
             framing.start();
             let mut left = bytes.chunks(size);
             let mut known: Vec<u8> = Vec::new();
@@ -361,7 +413,7 @@ mod tests {
                     known.extend_from_slice(piece);
                 };
                 known.drain(..end);
-                found.push(framing.begin(Some(body)));
+                found.push(framing.begin(body));
                 let length = match body {
                     Body::Length(length) => length as usize,
                     Body::Chunked => b"3\r\nabc\r\n0\r\n\r\n".len(),
@@ -381,24 +433,18 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_not_kept() {
-        let mut framing = Framing::default();
+        let framing = Framing::default();
+        let kept = || framing.reader().kept.len();
         framing.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("nobody judges it");
         framing.start();
         framing.read(b"GET / HTTP/1.1\r\n\r\n").expect("it is a head");
-        assert!(framing.kept.is_empty());
-        framing.begin(Some(Body::Length(0))).expect("it has no body");
-        for leave in [
-            |framing: &mut Framing| framing.leave(),
-            |framing: &mut Framing| {
-                framing.begin(None).expect("nobody judges it");
-            },
-        ] {
-            framing.start();
-            framing.read(b"3;\n").expect("it may become a head");
-            leave(&mut framing);
-            framing.read(b"3;\n").expect("nobody judges it");
-            assert!(framing.kept.is_empty());
-        }
+        framing.begin(Body::Length(0)).expect("it has no body");
+        assert_eq!(kept(), 0);
+        framing.read(b"3;\n").expect("it may become a head");
+        assert_eq!(kept(), 3);
+        framing.leave();
+        framing.read(b"3;\n").expect("nobody judges it");
+        assert_eq!(kept(), 0);
     }
 
     proptest! {
