@@ -10,7 +10,7 @@ const SECOND: &[u8] = b"GET /second HTTP/1.1\r\nHost: t\r\nConnection: close\r\n
 fn before(origin: SocketAddr) -> Gateway {
     Gateway::start(&format!(
         "
-listeners: [{{ address: $LISTEN }}]
+listeners: [{{ address: $LISTEN, max_header_bytes: 1024 }}]
 upstreams: {{ origin: {{ servers: [{{ address: {origin} }}] }} }}
 routes: [{{ name: all, upstream: origin }}]
 "
@@ -72,4 +72,21 @@ fn a_broken_chunk_that_comes_later_ends_what_has_begun() {
     let mut rest = Vec::new();
     upstream.read_to_end(&mut rest).expect("the upstream is let go");
     assert_eq!(rest.escape_ascii().to_string(), "");
+}
+
+/// Where the next request begins is not known, so the connection is not kept for it.
+#[test]
+fn a_head_that_is_too_long_and_can_be_read_in_two_ways_is_that_first() {
+    let origin = Scripted::plain();
+    let gateway = before(origin.address());
+    let head = |framing: &str| {
+        format!("POST /a HTTP/1.1\r\nHost: t\r\nX: {}\r\n{framing}\r\n\r\n0\r\n\r\n", "x".repeat(1100))
+    };
+    for (framing, expected) in
+        [("Transfer-Encoding: chunked", 431), ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400)]
+    {
+        let answers = send(gateway.address(), &[head(framing).as_bytes(), SECOND].concat());
+        assert_eq!(answers.first().map(|answer| answer.status), Some(expected), "{framing}");
+        assert!(expected != 400 || answers.len() == 1, "{framing}: {}", answers.len());
+    }
 }
