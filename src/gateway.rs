@@ -183,8 +183,12 @@ fn name_host(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
-fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
+/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end, and what
+/// is at its end is not late.
+fn in_time(session: &Session, end: bool, ctx: &Ctx) -> Result<()> {
+    if end {
+        return Ok(());
+    }
     match ctx.tries.time_left() {
         Err(over) if !session.was_upgraded() => Refusal::from(over).into_error(),
         _ => Ok(()),
@@ -297,7 +301,7 @@ impl Gateway {
         end: bool,
         ctx: &Ctx,
     ) -> Result<()> {
-        in_time(session, ctx).map_err(rescue::of_body)?;
+        in_time(session, end, ctx).map_err(rescue::of_body)?;
         unend(body, end);
         Ok(())
     }
@@ -310,7 +314,7 @@ impl Gateway {
         end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        in_time(session, ctx).map_err(rescue::of_body)?;
+        in_time(session, end, ctx).map_err(rescue::of_body)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
             route.chain.request_body_filter(session, body, end, ctx).await.map_err(rescue::of_body)?;
         }
@@ -321,7 +325,11 @@ impl Gateway {
     pub(crate) fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         ctx.proxied = true;
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
-        let left = rescue::refuse(ctx.tries.time_left())?;
+        let left = match ctx.tries.count() {
+            // Its time has just begun, and to look at the clock again would cost more than it finds.
+            0 if ctx.goes_straight_on() => route.timeout,
+            _ => rescue::refuse(ctx.tries.time_left())?,
+        };
         let number = ctx.tries.begin();
         ctx.switches = switching::is_asked_for(session, ctx);
         if number > 1 {
@@ -425,7 +433,7 @@ impl Gateway {
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        in_time(session, ctx)?;
+        in_time(session, end_of_stream, ctx)?;
         if ctx.bodiless {
             *body = None;
         }

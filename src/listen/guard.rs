@@ -48,6 +48,10 @@ const HEAD: u8 = 2;
 const OPENING: u8 = 3;
 const ANSWER: u8 = 4;
 
+/// The deadline of a phase whose time begins when somebody must be waited for. Who is there already is not late, and
+/// nobody has to look at the clock for it.
+const UNSET: u64 = u64::MAX;
+
 /// How a client of HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -76,30 +80,35 @@ pub struct Guard {
 impl Guard {
     /// A connection begins by waiting.
     pub fn new(limits: Limits, peer: Option<Arc<Peer>>, arrival: BusyGuard) -> Arc<Guard> {
-        let guard = Guard {
+        Arc::new(Guard {
             limits,
             peer,
             born: Instant::now(),
-            phase: AtomicU8::new(FREE),
-            deadline: AtomicU64::new(0),
+            phase: AtomicU8::new(WAITING),
+            deadline: AtomicU64::new(UNSET),
             read: AtomicU32::new(0),
             patience: AtomicU64::new(0),
             is_new: AtomicBool::new(true),
             arrival: Mutex::new(Some(arrival)),
             framing: Framing::default(),
-        };
-        guard.enter(WAITING, limits.idle);
-        Arc::new(guard)
+        })
     }
 
     fn enter(&self, phase: u8, limit: Duration) {
-        self.enter_at(Instant::now(), phase, limit);
+        self.begin_at(Instant::now(), limit);
+        self.phase.store(phase, Ordering::Relaxed);
     }
 
-    fn enter_at(&self, now: Instant, phase: u8, limit: Duration) {
+    fn begin_at(&self, now: Instant, limit: Duration) {
         let deadline = now.saturating_duration_since(self.born) + limit;
         self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// If the phase's time has not begun, it begins.
+    fn begin(&self, now: Instant) {
+        if self.deadline.load(Ordering::Relaxed) == UNSET {
+            self.begin_at(now, if self.is_in(WAITING) { self.limits.idle } else { self.limits.header });
+        }
     }
 
     /// The next request is waited for.
@@ -108,7 +117,8 @@ impl Guard {
             self.framing.start();
         }
         self.read.store(0, Ordering::Relaxed);
-        self.enter(WAITING, self.limits.idle);
+        self.deadline.store(UNSET, Ordering::Relaxed);
+        self.phase.store(WAITING, Ordering::Relaxed);
     }
 
     /// HTTP/2 is spoken: until its first request, only time is limited.
@@ -124,14 +134,14 @@ impl Guard {
 
     /// A piece of the answer has come.
     pub fn answered(&self) {
-        if self.phase.load(Ordering::Relaxed) == ANSWER {
+        if self.is_in(ANSWER) {
             self.enter(ANSWER, Duration::from_millis(self.patience.load(Ordering::Relaxed)));
         }
     }
 
     /// Whether an answer was expected, and has not come in time.
     pub fn is_overdue(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == ANSWER && Instant::now() >= self.deadline()
+        self.is_in(ANSWER) && Instant::now() >= self.deadline()
     }
 
     /// A head is complete, and this comes behind it.
@@ -173,14 +183,15 @@ impl Guard {
         self.limits.header_bytes
     }
 
-    fn is_free(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == FREE
+    fn is_in(&self, phase: u8) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase
     }
 
     /// Bytes were read.
-    fn count(&self, bytes: usize, now: Instant) {
-        if self.phase.load(Ordering::Relaxed) == WAITING {
-            self.enter_at(now, HEAD, self.limits.header);
+    fn count(&self, bytes: usize) {
+        if self.is_in(WAITING) {
+            self.deadline.store(UNSET, Ordering::Relaxed);
+            self.phase.store(HEAD, Ordering::Relaxed);
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.read.store(self.read.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
@@ -196,8 +207,12 @@ impl Guard {
     }
 
     fn is_too_large(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == HEAD
-            && self.read.load(Ordering::Relaxed) > self.limits.header_bytes
+        self.is_in(HEAD) && self.read.load(Ordering::Relaxed) > self.limits.header_bytes
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        self.begin(now);
+        now > self.deadline()
     }
 
     fn deadline(&self) -> Instant {
@@ -230,6 +245,8 @@ impl Guarded {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        self.guard.begin(now);
         let deadline = self.guard.deadline();
         loop {
             // To set it anew for each request costs more than a ring now and then that is too early.
@@ -238,9 +255,7 @@ impl Guarded {
                 timer => timer.insert(Timer::new(deadline)),
             };
             // It is not yet time, and who is to be woken is known: there is nothing to ask.
-            if timer.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
-                && Instant::now() < timer.at
-            {
+            if timer.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) && now < timer.at {
                 return Poll::Pending;
             }
             timer.wakes = Some(cx.waker().clone());
@@ -289,7 +304,7 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        if this.guard.is_free() {
+        if this.guard.is_in(FREE) {
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
             return Poll::Ready(this.guard.judge(&buf.filled()[before..]));
         }
@@ -302,13 +317,13 @@ impl AsyncRead for Guarded {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             },
             Poll::Ready(Ok(())) => {
-                let now = Instant::now();
+                let was_waited_for = this.guard.is_in(WAITING);
                 let read = buf.filled().len() - before;
                 if read > 0 {
-                    this.guard.count(read, now);
+                    this.guard.count(read);
                 }
                 // A client that sends a byte now and then is never pending for long.
-                if now > this.guard.deadline() {
+                if !was_waited_for && this.guard.is_late(Instant::now()) {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Ready(this.guard.judge(&buf.filled()[before..]))
@@ -376,6 +391,7 @@ impl Peek for Guarded {
     /// What an h2c listener does first. Pingora does not limit it, and waits for as many bytes as the preface has:
     /// a request of HTTP/1 may have fewer, so here it ends with the first that differs.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        self.guard.begin(Instant::now());
         let deadline = self.guard.deadline().into();
         let inner = &mut self.inner;
         let look = async {
