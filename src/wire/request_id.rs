@@ -1,10 +1,11 @@
 //! One name for a request, on both sides of the gateway: `X-Request-Id`.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
-use uuid::timestamp::context::NoContext;
-use uuid::{Timestamp, Uuid};
+use uuid::{Builder, Uuid};
 
 use super::present::Present;
 
@@ -62,9 +63,15 @@ fn is_id(id: &[u8]) -> bool {
 }
 
 fn new() -> HeaderValue {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    // No counter, which all threads would share under a lock: 74 random bits tell ids apart. They need not be secret,
+    // since nobody is let in for an id.
+    let random = fastrand::u128(..).to_ne_bytes();
+    let random = random.first_chunk().expect("sixteen bytes begin with ten");
     let mut text = Uuid::encode_buffer();
-    // Without a context, which all threads would share under a lock: 74 random bits tell ids apart.
-    let id = Uuid::new_v7(Timestamp::now(NoContext)).hyphenated().encode_lower(&mut text);
+    let id =
+        Builder::from_unix_timestamp_millis(millis, random).into_uuid().hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
