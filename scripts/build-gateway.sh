@@ -5,7 +5,7 @@
 #
 #   scripts/build-gateway.sh            target/release/gateway
 #   scripts/build-gateway.sh --pgo      target/pgo/gateway
-#   scripts/build-gateway.sh --order    build/functions.ld
+#   scripts/build-gateway.sh --order    build/functions
 #
 # What --pgo learns is kept nowhere: it fits this source, these dependencies and this compiler alone. It needs Linux,
 # for the City, and llvm-profdata of the compiler's LLVM.
@@ -15,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly city=build$$ traffic=${PGO_SECONDS:-5} functions=build/functions.ld
+readonly city=build$$ traffic=${PGO_SECONDS:-5} functions=build/functions
 target=${CARGO_TARGET_DIR:-target}
 # Whole, since compilers run in many folders.
 case $target in /*) ;; *) target=$PWD/$target ;; esac
@@ -130,12 +130,10 @@ order() {
     paste "$order/names" <(any_hash <"$order/names") |
         awk 'NR == FNR { shared[$1]; next } { print $2 in shared ? $1 : $2 }' "$order/shared" - >"$order/first"
     {
-        echo "/* Which functions lie side by side, for the linker: build/main.rs. Written by scripts/build-gateway.sh --order. */"
-        printf 'SECTIONS\n{\n  .text :\n  {\n'
-        { cat "$order/first"; any_hash <"$order/names"; } | awk '!before[$1]++ { print "    *(.text." $1 ")" }'
-        printf '  }\n}\nINSERT BEFORE .init;\n'
-    } >"$order/functions.ld"
-    mv "$order/functions.ld" "$functions"
+        echo '# Functions that requests run, for build/main.rs. Written by scripts/build-gateway.sh --order.'
+        { cat "$order/first"; any_hash <"$order/names"; } | awk '!before[$1]++ { print $1 }'
+    } >"$order/functions"
+    mv "$order/functions" "$functions"
     echo "$functions: $(wc -l <"$order/names") functions"
 }
 
