@@ -301,9 +301,13 @@ mod tests {
         assert_eq!(ended.status, None);
         assert!(begun.elapsed() < Duration::from_secs(5));
         let sleeper = ended.output.lines().nth(1).unwrap().to_owned();
-        // It is killed; whoever inherits it reaps it a moment later.
-        let state = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        // It is killed: it takes notice of that a moment later, and a moment after that whoever inherits it reaps it.
+        let state = || std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+        let is_over = |state: &str| state.is_empty() || state.contains(") Z ");
+        while !is_over(&state()) && begun.elapsed() < LONG {
+            thread::sleep(TICK);
+        }
+        assert!(is_over(&state()), "{}", state());
     }
 
     #[test]
