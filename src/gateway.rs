@@ -183,12 +183,8 @@ fn name_host(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end, and what
-/// is at its end is not late.
-fn in_time(session: &Session, end: bool, ctx: &Ctx) -> Result<()> {
-    if end {
-        return Ok(());
-    }
+/// Pingora's timeouts are for single steps, so a body that drips would never end. What was upgraded has no end.
+fn in_time(session: &Session, ctx: &Ctx) -> Result<()> {
     match ctx.tries.time_left() {
         Err(over) if !session.was_upgraded() => Refusal::from(over).into_error(),
         _ => Ok(()),
@@ -301,7 +297,9 @@ impl Gateway {
         end: bool,
         ctx: &Ctx,
     ) -> Result<()> {
-        in_time(session, end, ctx).map_err(rescue::of_body)?;
+        if body.is_some() || !end {
+            in_time(session, ctx).map_err(rescue::of_body)?;
+        }
         unend(body, end);
         Ok(())
     }
@@ -314,7 +312,7 @@ impl Gateway {
         end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        in_time(session, end, ctx).map_err(rescue::of_body)?;
+        in_time(session, ctx).map_err(rescue::of_body)?;
         if let Some(route) = ctx.route_using(Phases::REQUEST_BODY) {
             route.chain.request_body_filter(session, body, end, ctx).await.map_err(rescue::of_body)?;
         }
@@ -327,7 +325,7 @@ impl Gateway {
         let Some(route) = &ctx.route else { return Refusal::NoRoute.into_error() };
         let left = match ctx.tries.count() {
             // Its time has just begun, and to look at the clock again would cost more than it finds.
-            0 if ctx.goes_straight_on() => route.timeout,
+            0 if !ctx.tries.is_fresh() && ctx.goes_straight_on() => route.timeout,
             _ => rescue::refuse(ctx.tries.time_left())?,
         };
         let number = ctx.tries.begin();
@@ -433,7 +431,7 @@ impl Gateway {
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        in_time(session, end_of_stream, ctx)?;
+        in_time(session, ctx)?;
         if ctx.bodiless {
             *body = None;
         }

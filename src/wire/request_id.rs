@@ -67,11 +67,11 @@ fn new() -> HeaderValue {
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     // No counter, which all threads would share under a lock: 74 random bits tell ids apart. They need not be secret,
     // since nobody is let in for an id.
-    let random = fastrand::u128(..).to_ne_bytes();
-    let random = random.first_chunk().expect("sixteen bytes begin with ten");
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
     let mut text = Uuid::encode_buffer();
     let id =
-        Builder::from_unix_timestamp_millis(millis, random).into_uuid().hyphenated().encode_lower(&mut text);
+        Builder::from_unix_timestamp_millis(millis, &random).into_uuid().hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 

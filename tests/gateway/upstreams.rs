@@ -1,8 +1,10 @@
 //! Who of a group gets a request, and for how long it is waited for.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Origin, Reply, free_port, get};
+use crate::support::{Gateway, Origin, Reply, free_port, get, read_all};
 
 /// A gateway before a group of servers, each as it is written in YAML, with other settings of the group.
 pub fn before(servers: &[String], settings: &str) -> Gateway {
@@ -110,6 +112,20 @@ fn the_time_of_a_whole_request_is_limited() {
     assert_eq!(get(gateway.address(), "/").status, 504);
     let gateway = with_route(&[server(&late, "")], "", "timeout_secs: 0");
     assert_eq!(get(gateway.address(), "/").status, 200, "0 is no limit");
+}
+
+#[test]
+fn what_the_body_took_is_gone_when_the_answer_comes() {
+    // Neither takes as long as the request may, and the answer comes in one piece.
+    let origin = slow(500, 1, 0);
+    let gateway = with_route(&[server(&origin, "")], "", "timeout_secs: 0.7");
+    let mut client = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    let head = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nConnection: close\r\n\r\na";
+    client.write_all(head).expect("the gateway reads");
+    std::thread::sleep(Duration::from_millis(500)); // time is the subject
+    client.write_all(b"b").expect("the gateway reads");
+    let statuses: Vec<u16> = read_all(&mut client).iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [504]);
 }
 
 #[test]
