@@ -10,7 +10,7 @@
 //! All that is read passes here, so here it is shown to whoever judges bodies in chunks ([`crate::wire::framing`]).
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -27,6 +27,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::held::Held;
 use crate::upkeep::BusyGuard;
 use crate::wire::forwarded::Peer;
 use crate::wire::framing::{BadChunk, Body, Framing};
@@ -226,12 +227,16 @@ pub struct Guarded {
     guard: Arc<Guard>,
     /// Made when somebody must be waited for.
     timer: Option<Timer>,
+    held: Held,
+    /// TLS has no call for two pieces.
+    is_plain: bool,
 }
 
 impl Guarded {
     /// Watches a stream.
     pub fn new(inner: Stream, guard: Arc<Guard>) -> Guarded {
-        Guarded { inner, guard, timer: None }
+        let is_plain = inner.get_ssl().is_none();
+        Guarded { inner, guard, timer: None, held: Held::default(), is_plain }
     }
 
     /// Where the connection is.
@@ -335,7 +340,11 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let this = &mut *self;
+        if this.is_plain && this.held.take(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        this.held.poll_write(Pin::new(&mut this.inner), cx, buf)
     }
 
     fn poll_write_vectored(
@@ -343,7 +352,9 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let this = &mut *self;
+        ready!(this.held.poll_release(Pin::new(&mut this.inner), cx))?;
+        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -351,17 +362,31 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let this = &mut *self;
+        ready!(this.held.poll_release(Pin::new(&mut this.inner), cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(this.held.poll_release(Pin::new(&mut this.inner), cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+/// A head whose body never came is still the client's to see. Pingora's stream does the same with what it holds.
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = self.held.poll_release(Pin::new(&mut self.inner), &mut cx);
     }
 }
 
 #[async_trait]
 impl Shutdown for Guarded {
     async fn shutdown(&mut self) {
+        // Whoever does not take it has left, and is no longer to be told.
+        let _ = poll_fn(|cx| self.held.poll_release(Pin::new(&mut self.inner), cx)).await;
         Shutdown::shutdown(&mut *self.inner).await;
     }
 }

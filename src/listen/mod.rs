@@ -11,6 +11,7 @@
 
 mod app;
 mod guard;
+mod held;
 
 use std::fs::Permissions;
 use std::io;

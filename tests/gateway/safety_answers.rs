@@ -167,6 +167,46 @@ fn an_answer_that_breaks_off_is_seen_to_break_off() {
     }
 }
 
+/// The head waits in the gateway for what comes behind it, and that never comes.
+#[test]
+fn a_head_whose_body_never_comes_is_seen_all_the_same() {
+    let origin = answering(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nX: Connection: close\r\n\r\n"]);
+    let gateway = before(&origin);
+    let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    write!(stream, "GET /0 HTTP/1.1\r\nHost: t\r\n\r\n").expect("the gateway reads");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+}
+
+#[test]
+fn head_and_body_leave_together() {
+    const BODY: usize = 60_000;
+    let origin = Scripted::start(|_| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
+        [head.as_bytes(), &[b'x'; BODY]].concat()
+    });
+    let gateway = before(&origin);
+    let mut stream = TcpStream::connect(gateway.address()).expect("the gateway listens");
+    // Of one connection, where the second head comes behind the first body.
+    for number in 0..20 {
+        write!(stream, "GET /{number} HTTP/1.1\r\nHost: t\r\n\r\n").expect("the gateway reads");
+        let mut piece = vec![0; 2 * BODY];
+        let mut length = stream.read(&mut piece).expect("the gateway answers");
+        let first = String::from_utf8_lossy(&piece[..length]);
+        let (head, body) = first.split_once("\r\n\r\n").expect("the head is complete");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && !body.is_empty(), "{head}");
+        let whole = head.len() + 4 + BODY;
+        while length < whole {
+            length += stream.read(&mut piece[length..]).expect("the rest of the body");
+        }
+        assert_eq!(length, whole);
+        assert!(piece[whole - BODY..whole].iter().all(|&byte| byte == b'x'));
+    }
+}
+
 #[test]
 fn a_client_of_http_1_0_gets_what_it_can_read() {
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
